@@ -1,0 +1,57 @@
+"""The run's configuration, for rules that read it and remedies that rewrite it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotRecorded
+from lossdoctor.record.run import (
+    FitRecord,
+    LayerRecord,
+    LossRecord,
+    MetricRecord,
+    ModelRecord,
+    OptimizerRecord,
+    RunRecord,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Model, loss, metrics, optimizer and fit settings of a run whose model is known."""
+
+    model: ModelRecord
+    losses: tuple[LossRecord, ...]
+    metrics: tuple[MetricRecord, ...]
+    optimizer: OptimizerRecord | None
+    fit: FitRecord
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        if record.model is None:
+            raise NotRecorded.of(
+                record, "the model", "run with LossDoctor() or check_config(model, y)"
+            )
+        return cls(
+            model=record.model,
+            losses=record.losses,
+            metrics=record.metrics or (),
+            optimizer=record.optimizer,
+            fit=record.fit or FitRecord(),
+        )
+
+    @property
+    def known_loss_semantics(self) -> bool:
+        """Whether the logged loss is the compiled Keras losses and nothing else."""
+        return (
+            bool(self.losses)
+            and not any(loss.custom for loss in self.losses)
+            and not self.model.custom_train_step
+            and not self.model.custom_compute_loss
+        )
+
+    def head_layer(self, output: int = 0) -> LayerRecord | None:
+        """The last layer with weights on the way to output number `output`."""
+        index = self.model.outputs[output].layer if output < len(self.model.outputs) else None
+        return None if index is None else self.model.layers[index]

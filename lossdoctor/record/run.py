@@ -1,0 +1,490 @@
+"""What happened: the immutable record every diagnosis rests on.
+
+A record holds summaries only, never rows of the user's data, and its size does not depend on the
+length of the run. Fields are `None` (or empty) where nothing was recorded; `not_recorded` says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from lossdoctor.record._array import ArrayCodec
+
+if TYPE_CHECKING:
+    import os
+
+Array = Annotated[NDArray[Any], ArrayCodec]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRecord:
+    """One variable of a layer, as it stood when the record was opened."""
+
+    name: str
+    path: str
+    shape: tuple[int, ...]
+    trainable: bool
+    initializer: str | None = None
+    mean: float = 0.0
+    std: float = 0.0
+    abs_max: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRecord:
+    """One operation of the model's graph, nested models flattened.
+
+    `class_name` is the Keras class it is, or, for a user's own subclass, the closest Keras class it
+    derives from (`custom` is then True). `inbound` are the indices of the layers it reads from.
+    `config` keeps the plain values of the layer's configuration (rate, units, axis, ...).
+    `pretrained` says why its weights are not fresh draws of their initializer, if they are not.
+    """
+
+    name: str
+    class_name: str
+    custom: bool = False
+    activation: str | None = None
+    inbound: tuple[int, ...] = ()
+    input_shape: tuple[int | None, ...] | None = None
+    output_shape: tuple[int | None, ...] | None = None
+    weights: tuple[WeightRecord, ...] = ()
+    trainable: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kernel(self) -> WeightRecord | None:
+        """The layer's (first) kernel, a weight of at least two dimensions."""
+        return next((w for w in self.weights if len(w.shape) >= 2), None)
+
+    @property
+    def units(self) -> int | None:
+        """Number of units or filters, where the layer has them."""
+        value = self.config.get("units", self.config.get("filters"))
+        return int(value) if value is not None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputRecord:
+    """One output of the model: its head and what it can produce.
+
+    `activation` is what the last operation does to its input, as Keras names it (`"softmax"`,
+    `"sigmoid"`, `"linear"`, `"relu"`, ...), or None where it could not be determined.
+    `inner_activation` is the activation just below it when nothing weighted stands between.
+    `layer` indexes `ModelRecord.layers`: the last layer with weights on the way to this output.
+    `softmax_axis_size` is the size of the axis a softmax head normalizes over.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    activation: str | None = None
+    inner_activation: str | None = None
+    activation_source: Literal["config", "graph", "unknown"] = "unknown"
+    layer: int | None = None
+    softmax_axis_size: int | None = None
+    dtype: str = "float32"
+
+    @property
+    def units(self) -> int | None:
+        """Size of the last axis; 1 for a rank-1 output."""
+        return self.shape[-1] if len(self.shape) > 1 else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """The model's structure. `graph_known` is False for subclassed models: `layers` then stand in
+    order of creation and their `inbound` is empty."""
+
+    name: str
+    class_name: str
+    kind: Literal["sequential", "functional", "subclassed"]
+    graph_known: bool
+    layers: tuple[LayerRecord, ...]
+    inputs: tuple[int, ...] = ()
+    """Indices of the input layers in `layers`."""
+    outputs: tuple[OutputRecord, ...] = ()
+    parameters: int = 0
+    trainable_parameters: int = 0
+    custom_train_step: bool = False
+    custom_compute_loss: bool = False
+    added_losses: int = 0
+    """Number of tensors in `model.losses`: regularization penalties and `add_loss` terms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRecord:
+    """The compiled loss of one output.
+
+    `name` is the canonical snake-case name (`"binary_crossentropy"`) for a Keras loss and the
+    object's own name otherwise (`custom` is then True).
+
+    `baseline` is the value of this loss for the best constant prediction the head could make on
+    the recorded targets, found numerically (`baseline_prediction` is that constant, per unit, in
+    the head's output space). `floor` is its value for predictions equal to the targets: the
+    soft-label entropy for a cross-entropy, 0 for most others. Both None where not computed.
+    """
+
+    name: str
+    custom: bool = False
+    from_logits: bool | None = None
+    label_smoothing: float = 0.0
+    weight: float | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    baseline: float | None = None
+    baseline_prediction: tuple[float, ...] = ()
+    floor: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRecord:
+    """One compiled metric of one output. `requested` is what the user wrote (`"accuracy"`),
+    `class_name` what Keras resolved it to (`"BinaryAccuracy"`), None where not resolved yet."""
+
+    output: int
+    name: str
+    requested: str
+    class_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRecord:
+    """The optimizer and its settings. `learning_rate` is the rate at the first step.
+
+    `schedule` is the class name of a `LearningRateSchedule`, None for a plain number.
+    `iterations` is how many steps it had taken before this record was opened.
+    """
+
+    class_name: str
+    learning_rate: float | None = None
+    schedule: str | None = None
+    schedule_values: tuple[float, ...] = ()
+    """The scheduled rate at 33 evenly spaced steps from the first to the last planned one."""
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta_1: float | None = None
+    beta_2: float | None = None
+    epsilon: float | None = None
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    global_clipnorm: float | None = None
+    clipvalue: float | None = None
+    use_ema: bool = False
+    gradient_accumulation_steps: int | None = None
+    loss_scaling: bool = False
+    iterations: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackRecord:
+    """One of the other callbacks of the run and the plain values of its settings."""
+
+    class_name: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecord:
+    """How `fit` was (or, in `check_config`, will be) called. None = not known."""
+
+    epochs: int | None = None
+    initial_epoch: int = 0
+    steps_per_epoch: int | None = None
+    batch_size: int | None = None
+    shuffle: bool | None = None
+    validation_split: float | None = None
+    has_validation: bool | None = None
+    class_weight: bool | None = None
+    sample_weight: bool | None = None
+    run_eagerly: bool = False
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    dtype_policy: str = "float32"
+    callbacks: tuple[CallbackRecord, ...] | None = None
+    completed_epochs: int = 0
+    stopped: str | None = None
+    """Why training ended early: "exception: ...", "interrupted", "stop_training"; else None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSummary:
+    """Summary of one tensor over examples (rows): an input, a target, a prediction, a weight.
+
+    Scalar statistics run over every entry. Per-feature arrays have one entry per index of the last
+    axis (per channel for images; a rank-1 tensor has one feature); they are empty when the last
+    axis is longer than 4,096. Statistics ignore non-finite entries, which are counted apart.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    """Shape of one example; () for a rank-1 tensor of scalars."""
+    dtype: str
+    """As the user gave it: "float64", "int64", "bool", "string", "object", ..."""
+    rows: int
+    """How many examples were seen in one pass over the data (0 = unknown)."""
+    sampled_rows: int
+    """How many of them the sampled statistics (quantiles, values, one_hot, ...) rest on."""
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    abs_max: float
+    quantiles: tuple[float, ...] = ()
+    """At 0, 1, 5, 25, 50, 75, 95, 99, 100 %."""
+    nan_count: int = 0
+    inf_count: int = 0
+    zero_fraction: float = 0.0
+    integral: bool = False
+    """Every finite entry is a whole number (float tolerance 1e-6)."""
+    nonfinite_rows: tuple[int, ...] = ()
+    """First 20 rows with a non-finite entry, in data order; empty where the run shuffled them."""
+    nonfinite_row_count: int = 0
+
+    feature_mean: Array = field(default_factory=lambda: np.empty(0))
+    feature_std: Array = field(default_factory=lambda: np.empty(0))
+    feature_min: Array = field(default_factory=lambda: np.empty(0))
+    feature_max: Array = field(default_factory=lambda: np.empty(0))
+    feature_nonfinite: Array = field(default_factory=lambda: np.empty(0))
+    feature_zero_fraction: Array = field(default_factory=lambda: np.empty(0))
+    feature_names: tuple[str, ...] = ()
+    """Column names of a DataFrame; empty otherwise."""
+
+    values: Array = field(default_factory=lambda: np.empty(0))
+    """The distinct values, ascending, when there are at most 256 of them; else empty."""
+    value_counts: Array = field(default_factory=lambda: np.empty(0))
+    distinct: int = 0
+    """Number of distinct values in the sample."""
+    strings: tuple[str, ...] = ()
+    """The first distinct strings of a non-numeric tensor."""
+
+    row_sum_min: float | None = None
+    """Smallest and largest sum over the last axis, for tensors with at least 2 features."""
+    row_sum_max: float | None = None
+    one_hot_fraction: float = 0.0
+    """Share of rows with exactly one entry 1 and all others 0 along the last axis."""
+    argmax_counts: Array = field(default_factory=lambda: np.empty(0))
+    """How often each index of the last axis holds the row's largest entry (2 to 4,096 features)."""
+    row_entropy: float | None = None
+    """Mean entropy in nats of rows that are distributions (min >= 0, sums 1); else None."""
+    row_spread: float | None = None
+    """Standard deviation over examples, averaged over features: 0 when every example is alike."""
+    duplicate_fraction: float = 0.0
+    """Share of sampled rows that repeat another one exactly."""
+    outlier_fraction: float = 0.0
+    """Share of entries more than 10 robust standard deviations (1.4826 MAD) from the median."""
+    skewness: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPairing:
+    """What only shows when targets and predictions of the same examples are seen side by side."""
+
+    output: int
+    rows: int
+    error_rate: float | None = None
+    """Share of examples whose decided class is wrong (argmax, or 0.5 / sign for one unit)."""
+    chance_error_rate: float | None = None
+    """Error rate of always answering the most frequent class."""
+    r2: float | None = None
+    """Coefficient of determination, for continuous targets."""
+    saturated_wrong: float | None = None
+    """Share of examples predicted 0 or 1 to within 1e-6 and wrong."""
+    predicted_classes: int | None = None
+    """How many distinct classes were predicted."""
+    loss: float | None = None
+    """The compiled loss of this output over the sampled examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """One side of the data, as the model got it: training or validation."""
+
+    inputs: tuple[TensorSummary, ...] = ()
+    targets: tuple[TensorSummary, ...] = ()
+    predictions: tuple[TensorSummary, ...] = ()
+    """From the last epoch recorded; empty in `check_config`."""
+    initial_predictions: tuple[TensorSummary, ...] = ()
+    """Of the untrained model: the first batch of a run, a sample of x in `check_config(x=)`."""
+    pairing: tuple[TargetPairing, ...] = ()
+    sample_weight: TensorSummary | None = None
+    rows: int = 0
+    batches: int = 0
+    batch_size: int | None = None
+    last_batch_size: int | None = None
+    single_class_batches: float | None = None
+    """Share of recorded batches whose examples all have one class."""
+    head_tail_classes: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Classes in the first and in the last fifth of y in its given order (`check_config` only)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Per-epoch logs as `fit` reports them. `epochs` counts from 0. All arrays have one entry per
+    epoch; a log absent in an epoch is NaN there. `learning_rate` is empty when unknown."""
+
+    epochs: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    logs: dict[str, Array] = field(default_factory=dict)
+    learning_rate: Array = field(default_factory=lambda: np.empty(0))
+    penalty: Array = field(default_factory=lambda: np.empty(0))
+    """Sum of `model.losses` (regularization, add_loss) at each epoch's end; empty when unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSeries:
+    """Sampled optimizer steps: dense at the start, thinned later, the last ones always kept.
+
+    All arrays have length S. `step` counts from 0 at the start of the recorded run.
+    """
+
+    step: Array
+    epoch: Array
+    loss: Array
+    """The true loss of the batch, penalties included (not Keras' running mean)."""
+    learning_rate: Array
+    gradient_norm: Array
+    """Global gradient norm before clipping."""
+    inputs_finite: Array
+    targets_finite: Array
+    predictions_finite: Array
+    gradients_finite: Array
+    skipped: Array
+    """True where loss scaling skipped the update."""
+    total_steps: int = 0
+    epoch_loss_std: Array = field(default_factory=lambda: np.empty(0))
+    """Standard deviation of the batch loss inside each epoch, one entry per epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableSeries:
+    """Per-variable statistics at sampled steps; matrices are (S, V), V trainable variables.
+
+    NaN = not measured at that step. `connected[v]` is False when the gradient was None.
+    """
+
+    paths: tuple[str, ...]
+    layers: tuple[str, ...]
+    """Name of the layer each variable belongs to."""
+    roles: tuple[str, ...]
+    """The variable's own name: kernel, recurrent_kernel, bias, gamma, beta, embeddings, ..."""
+    sizes: tuple[int, ...]
+    depth: tuple[int, ...]
+    """Position of the variable's layer on the way from input (0) to head."""
+    connected: tuple[bool, ...]
+    step: Array
+    gradient_norm: Array
+    weight_norm: Array
+    """After the step."""
+    update_norm: Array
+    """L2 norm of the change of the variable by this step."""
+    gradient_zero_fraction: Array
+    """Share of exactly zero entries of the gradient."""
+    curvature: Array
+    """Secant curvature <Δg, Δw>/<Δw, Δw> of the whole model along the previous step, length S."""
+    curvature_norm: Array
+    """‖Δg‖/‖Δw‖ of the whole model along the previous step, length S; NaN where not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitSeries:
+    """Units that got no gradient from any example of an epoch; matrices are (E, L)."""
+
+    layers: tuple[str, ...]
+    units: tuple[int, ...]
+    epoch: Array
+    dead_fraction: Array
+    """Share of units whose incoming gradient was exactly zero all through the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationRecord:
+    """One layer's outputs over a sample of training rows in inference mode, after training."""
+
+    layer: str
+    activation: str | None
+    rows: int
+    mean: float
+    std: float
+    zero_units: float
+    """Share of units that are exactly zero for every row."""
+    constant_units: float
+    """Share of units whose spread over rows is below 1e-7 of the layer's own scale."""
+    saturated_fraction: float | None = None
+    """Share of entries in the flat tail (|tanh| > 0.99, sigmoid outside 0.01-0.99); else None."""
+    finite: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonFiniteOrigin:
+    """Where the first non-finite number of a run arose."""
+
+    epoch: int
+    step: int
+    source: Literal["inputs", "targets", "sample_weight", "weights", "forward", "loss", "gradients"]
+    """The first thing on the way from data to update that was not finite."""
+    layer: str | None = None
+    variable: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything measured about one training run, or one configuration, or one history.
+
+    `source` says how it came to be: `"run"` (recorded by `LossDoctor`), `"config"`
+    (`check_config`), `"history"` (`diagnose` of a history alone).
+
+    `not_recorded` maps what is missing ("gradient norms", "validation data", ...) to the reason.
+    `probes` holds numbers measured on the live model or its sampled data while recording, by name
+    (see `lossdoctor.record.probes`), e.g. `{"linear_baseline": 0.31}`.
+    """
+
+    # Losses are NaN or infinite in the runs that matter most; JSON's null would lose which.
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
+
+    source: Literal["run", "config", "history"]
+    versions: dict[str, str] = field(default_factory=dict)
+    model: ModelRecord | None = None
+    losses: tuple[LossRecord, ...] = ()
+    metrics: tuple[MetricRecord, ...] | None = None
+    """None = not known; () = none compiled."""
+    optimizer: OptimizerRecord | None = None
+    fit: FitRecord | None = None
+    train: DataRecord | None = None
+    validation: DataRecord | None = None
+    history: History | None = None
+    steps: StepSeries | None = None
+    variables: VariableSeries | None = None
+    units: UnitSeries | None = None
+    activations: tuple[ActivationRecord, ...] = ()
+    non_finite: NonFiniteOrigin | None = None
+    probes: dict[str, float] = field(default_factory=dict)
+    not_recorded: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the record to `path` (by convention `*.lossdoctor`) as checksummed JSON.
+
+        Raises:
+            OSError: If the file cannot be written; an existing file is then left as it was.
+        """
+        from lossdoctor.record.storage import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> RunRecord:
+        """Read a record written by `save`.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            RecordError: If the file is damaged, foreign, or of a newer format.
+        """
+        from lossdoctor.record.storage import load
+
+        return load(path)

@@ -1,0 +1,1 @@
+"""Remedies several rules share. Each chooses its words and code for the run at hand."""
