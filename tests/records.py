@@ -22,6 +22,7 @@ from lossdoctor.record.run import (
     OutputRecord,
     RunRecord,
     StepSeries,
+    TargetPairing,
     VariableSeries,
     WeightRecord,
 )
@@ -258,3 +259,65 @@ def findings_of(slug: str, record: RunRecord, **thresholds: float) -> tuple[Find
 def outcome_of(slug: str, record: RunRecord, **thresholds: float) -> Outcome:
     """What became of rule `slug` on `record`."""
     return diagnose_with(slug, record, **thresholds).outcomes[0]
+
+
+def layer(
+    name: str, class_name: str, *, activation: str | None = None, **config: Any
+) -> LayerRecord:
+    """A layer without weights, or of a class `chain` only needs to stand somewhere."""
+    return LayerRecord(name=name, class_name=class_name, activation=activation, config=config)
+
+
+def weighted(
+    layer: LayerRecord, *shape: int, name: str = "kernel", std: float = 0.1
+) -> LayerRecord:
+    """`layer` with one more weight."""
+    weight = WeightRecord(
+        name=name,
+        path=f"{layer.name}/{name}",
+        shape=shape,
+        trainable=True,
+        std=std,
+        abs_max=3 * std,
+    )
+    return dataclasses.replace(layer, weights=(*layer.weights, weight))
+
+
+def chain(*layers: LayerRecord, inputs: int = 20, kind: Any = "sequential") -> ModelRecord:
+    """A model whose layers each read the one before them; the last one with weights is the head."""
+    first = LayerRecord(name="input", class_name="InputLayer", output_shape=(None, inputs))
+    linked = [
+        dataclasses.replace(item, inbound=(index,) if not item.inbound else item.inbound)
+        for index, item in enumerate(layers)
+    ]
+    found = (first, *linked)
+    head = max((i for i, item in enumerate(found) if item.weights), default=None)
+    last = found[-1]
+    parameters = sum(int(np.prod(w.shape)) for item in found for w in item.weights)
+    trainable = sum(int(np.prod(w.shape)) for item in found for w in item.weights if w.trainable)
+    return ModelRecord(
+        name="chain",
+        class_name="Sequential" if kind == "sequential" else "Functional",
+        kind=kind,
+        graph_known=True,
+        layers=found,
+        inputs=(0,),
+        outputs=(
+            OutputRecord(
+                name=last.name,
+                shape=last.output_shape or (None, 1),
+                activation=last.activation,
+                activation_source="config",
+                layer=head,
+            ),
+        ),
+        parameters=parameters,
+        trainable_parameters=trainable,
+    )
+
+
+def learned(record: RunRecord, share: float) -> RunRecord:
+    """`record` as a run that removed `share` of the errors of a constant answer."""
+    assert record.train is not None
+    pairing = TargetPairing(output=0, rows=100, error_rate=1 - share, chance_error_rate=1.0)
+    return run_record(record, train=dataclasses.replace(record.train, pairing=(pairing,)))

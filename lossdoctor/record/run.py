@@ -133,6 +133,8 @@ class LossRecord:
     name: str
     custom: bool = False
     from_logits: bool | None = None
+    with_logits: bool = False
+    """A custom loss calls a `tf.nn.*_with_logits` function."""
     label_smoothing: float = 0.0
     weight: float | None = None
     config: dict[str, Any] = field(default_factory=dict)

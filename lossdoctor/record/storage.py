@@ -54,8 +54,7 @@ def loads(text: str, *, name: str = "the text") -> RunRecord:
             f"{name} has record format {version!r}; this LossDoctor reads format {FORMAT_VERSION}. "
             "Read it with the LossDoctor that wrote it, or record the run again."
         )
-    start = text.index('"record": ') + len('"record": ')
-    body = text[start : text.rindex("}")]
+    body = text.partition('"record": ')[2].rpartition("}")[0]
     if hashlib.sha256(body.encode()).hexdigest() != document.get("sha256"):
         raise RecordError(
             f"{name} is damaged: its contents do not match their checksum. Restore it from a "

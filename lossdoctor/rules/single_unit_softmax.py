@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.evidence.output_head import Head, OutputHeads
+from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
+from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, LossFamily, OutputHeads
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.code import compile_code, rebuild_code
+from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._remedies.labels import Contract, agree, contract_code, fitting
 from lossdoctor.rules._rule import Findings, Rule
-
-_BINARY_LOSSES = {"binary_crossentropy", "binary_focal_crossentropy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class SingleUnitSoftmax(Rule):
     **Why it matters.** Softmax divides each entry by the sum of all entries; with one entry the
     answer is 1 for every input, whatever the weights. In Keras 3 `binary_crossentropy` reads the
     logits behind the softmax, so the loss falls like that of a correct model while `predict`
-    returns 1.0 for every example and accuracy stays at the share of the positive class.
+    returns 1.0 for every example and accuracy stays at the share of the positive class. Under
+    the other losses the gradient is exactly zero and nothing moves.
 
     **How it is measured.** From the head's activation and the size of the axis it normalizes
     over, both read from the model's configuration or its computation graph, never from names.
@@ -36,21 +37,15 @@ class SingleUnitSoftmax(Rule):
     title = "Softmax over a single unit"
     severity = Severity.ERROR
     stage = Stage.CONTRACT
-    explains = frozenset({"constant_predictions", "loss_plateau", "stalled_updates"})
+    explains = STUCK | {"final_activation_range", "loss_task", "metric_task", "output_units"}
 
-    def check(self, outputs: OutputHeads) -> Findings:
+    def check(self, outputs: OutputHeads, encoding: LabelEncoding | None) -> Findings:
+        judged = {j.head.index: j for j in encoding.judged} if encoding else {}
         for head in outputs.heads:
-            if head.output.activation == "softmax" and head.output.softmax_axis_size == 1:
-                hidden = head.loss.name in _BINARY_LOSSES
+            if head.single_unit_softmax:
                 yield self.finding(
                     f"The softmax of {head.label} normalizes over 1 unit, so `predict` returns 1.0 "
-                    "for every example"
-                    + (
-                        "; the loss hides it, because Keras computes binary cross-entropy from "
-                        "the logits behind the softmax."
-                        if hidden
-                        else "."
-                    ),
+                    f"for every example{_consequence(head)}.",
                     measurements=[
                         Measurement(
                             name="softmax axis size",
@@ -60,28 +55,46 @@ class SingleUnitSoftmax(Rule):
                             fires="below",
                         )
                     ],
-                    layers=[head.layer.name] if head.layer else [],
-                    remedies=[_proper_head(head, outputs)],
+                    layers=head.layer_names,
+                    remedies=[_proper_head(outputs, head, judged.get(head.index))],
                 )
 
 
-def _proper_head(head: Head, outputs: OutputHeads) -> Remedy:
-    targets = head.targets
-    continuous = targets is not None and not targets.integral
-    activation = "linear" if continuous else "sigmoid"
-    loss = "mse" if continuous else "binary_crossentropy"
-    why = (
-        "a continuous target needs an unbounded output"
-        if continuous
-        else "one probability for the positive class needs a sigmoid"
+def _consequence(head: Head) -> str:
+    if head.family is LossFamily.BINARY and head.logits_reach_the_loss:
+        return (
+            "; the loss hides it, because Keras computes binary cross-entropy from the logits "
+            "behind the softmax"
+        )
+    if head.family in CROSS_ENTROPIES:
+        return ""
+    return ", and its gradient is exactly zero"
+
+
+def _proper_head(outputs: OutputHeads, head: Head, judged: Judged | None) -> Remedy:
+    if judged is None:
+        contract = _guess(head)
+        text = f"Give {head.label} activation={contract.activation!r}: {_WHY[contract.activation]}."
+        return Remedy(text=text, code=contract_code(outputs.setup, head, contract))
+    contract = fitting(judged)
+    units = f"{contract.units} unit{'s' if contract.units > 1 else ''}"
+    loss = f" and train with {contract.loss}" if contract.loss else ""
+    text = (
+        f"Give {head.label} {units} with activation={contract.activation!r}{loss}: the targets are "
+        f"{judged.labels.described}, and {_WHY[contract.activation]}."
     )
-    text = f"Give {head.label} activation={activation!r} and train with {loss}: {why}."
-    if head.layer is None:
-        return Remedy(text=text)
-    line = compile_code(outputs.setup, loss=loss)
-    return Remedy(
-        text=text,
-        code=rebuild_code(
-            outputs.setup, {head.layer.name: {"activation": activation}}, compile_line=line
-        ),
-    )
+    return agree(outputs.setup, judged, contract, text)
+
+
+def _guess(head: Head) -> Contract:
+    numbers = head.targets is not None and not head.targets.integral
+    return Contract(activation="linear" if numbers else "sigmoid", units=1)
+
+
+_WHY = {
+    "linear": "a number needs an unbounded output",
+    "sigmoid": "one probability for the positive class needs a sigmoid",
+    "softmax": "a softmax needs one unit per class",
+    "softplus": "a rate needs an output that is always positive",
+    "tanh": "labels -1 and 1 need an output that reaches both",
+}

@@ -1,0 +1,210 @@
+"""The callback: records a run from inside `fit` and diagnoses it at the end."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Collection, Iterable
+from typing import Any, Literal, Self
+
+import keras
+
+from lossdoctor.engine import resolve_rules
+from lossdoctor.finding import Severity
+from lossdoctor.record.assemble import RunAssembler
+from lossdoctor.record.recorder import Recorder
+from lossdoctor.record.run import RunRecord
+from lossdoctor.report import Report
+from lossdoctor.rules import Rule
+
+
+class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+    """Record a training run and say why its loss rises, stalls or is NaN, root cause first.
+
+    The observer is pure: weights and logged losses are the same with and without it. Whatever
+    goes wrong inside the doctor ends the recording with one warning and leaves training alone.
+
+    Example:
+
+    ```python
+    doctor = LossDoctor()
+    model.fit(X, y, epochs=100, callbacks=[doctor])   # prints a ranked report at the end
+    doctor.report.findings[0]                         # the root cause
+    doctor.record.save("run.lossdoctor")
+    ```
+
+    For loops over `train_on_batch`:
+
+    ```python
+    with LossDoctor(model) as doctor:
+        for x, y in batches:
+            model.train_on_batch(x, y)
+    ```
+
+    Args:
+        model: Only for use as a context manager; `fit` hands the model to its callbacks itself.
+        rules: Rule instances to run; by default all of them. Of two instances of one rule the
+            last one counts: `rules=[*default_rules(), VanishingGradients(norm_ratio=1e-5)]`.
+        ignore: Slugs of rules to leave out.
+        verbose: 0 prints nothing, 1 the report after training, 2 also what was clear.
+        stop_on: `"error"` diagnoses after every epoch and sets `model.stop_training` at the first
+            ERROR that training longer cannot cure. None never stops.
+        record_path: Where to save the record at the end of training.
+
+    Raises:
+        ValueError: If an argument is not one of the above.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | None = None,
+        *,
+        rules: Iterable[Rule] | None = None,
+        ignore: Collection[str] = (),
+        verbose: int = 1,
+        stop_on: Literal["error"] | None = None,
+        record_path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if model is not None and not isinstance(model, keras.Model):
+            raise ValueError(
+                "`model` must be a Keras model (for `with LossDoctor(model):`), or None. "
+                f"Received: model={model!r} of type {type(model).__name__}."
+            )
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"`verbose` must be 0, 1 or 2. Received: verbose={verbose!r}.")
+        if stop_on not in (None, "error"):
+            raise ValueError(f"`stop_on` must be None or 'error'. Received: stop_on={stop_on!r}.")
+        self.rules, self.ignore = resolve_rules(rules, ignore)
+        self.verbose = verbose
+        self.stop_on = stop_on
+        self.record_path = record_path
+        self._context_model = model
+        self._reset()
+
+    def _reset(self) -> None:
+        self._recorder: Recorder | None = None
+        self._assembler: RunAssembler | None = None
+        self._record: RunRecord | None = None
+        self._report: Report | None = None
+
+    @property
+    def record(self) -> RunRecord:
+        """Everything measured in the last run.
+
+        Raises:
+            RuntimeError: If no run has been recorded yet.
+        """
+        if self._record is None:
+            raise RuntimeError(
+                "There is no record yet: pass this callback to model.fit(callbacks=[doctor]) and "
+                "read `doctor.record` afterwards."
+            )
+        return self._record
+
+    @property
+    def report(self) -> Report:
+        """The diagnosis of the last run.
+
+        Raises:
+            RuntimeError: If no run has been recorded yet.
+        """
+        if self._report is None:
+            self._report = Report.of(self.record, rules=self.rules, ignore=self.ignore)
+        return self._report
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._detach()
+        self._reset()
+        try:
+            self._assembler = RunAssembler(self.model, self.params or {})
+            self._recorder = Recorder(
+                self.model,
+                planned_steps=self._assembler.planned_steps,
+                on_first_step=self._assembler.open,
+                on_failure=self._on_failure,
+            )
+            self._recorder.attach()
+        except Exception as error:
+            self._give_up(error)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._recorder is not None:
+            self._recorder.begin_epoch(epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._recorder is None or self._assembler is None:
+            return
+        try:
+            self._assembler.end_epoch(epoch, logs)
+            self._recorder.end_epoch()
+            if self.stop_on == "error":
+                self._stop_on_error()
+        except Exception as error:
+            self._give_up(error)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        stopped = "stop_training" if getattr(self.model, "stop_training", False) else None
+        self._finish(stopped)
+
+    def __enter__(self) -> Self:
+        if self._context_model is None:
+            raise ValueError("`with LossDoctor(model):` needs the model to observe.")
+        self.set_model(self._context_model)
+        self.set_params({})
+        self.on_train_begin()
+        self.on_epoch_begin(0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+        if self._recorder is not None:
+            self.on_epoch_end(0)
+        self._finish(None if error is None else _reason(error))
+
+    def _on_failure(self, error: BaseException) -> None:
+        """The step raised: `fit` will not call `on_train_end`, so the record closes here."""
+        if self._recorder is not None:
+            self._recorder.end_epoch()
+        self._finish(_reason(error))
+
+    def _finish(self, stopped: str | None) -> None:
+        recorder, assembler = self._recorder, self._assembler
+        self._detach()
+        if recorder is None or assembler is None:
+            return
+        self._recorder = None
+        try:
+            self._record = assembler.record(recorder, stopped=stopped)
+            if self.record_path is not None:
+                self._record.save(self.record_path)
+            if self.verbose:
+                self.report.print(verbose=self.verbose > 1)
+        except Exception as error:
+            self._give_up(error)
+
+    def _stop_on_error(self) -> None:
+        assert self._recorder is not None
+        assert self._assembler is not None
+        record = self._assembler.record(self._recorder)
+        report = Report.of(record, rules=self.rules, ignore=self.ignore)
+        if any(f.severity is Severity.ERROR for f in report.findings):
+            self.model.stop_training = True
+
+    def _detach(self) -> None:
+        if self._recorder is not None:
+            self._recorder.detach()
+
+    def _give_up(self, error: Exception) -> None:
+        self._detach()
+        self._recorder = None
+        warnings.warn(
+            f"LossDoctor stopped recording ({type(error).__name__}: {error}); training goes on "
+            "unchanged. Please report this.",
+            stacklevel=2,
+        )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"exception: {type(error).__name__}: {error}"

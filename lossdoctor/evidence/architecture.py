@@ -1,0 +1,246 @@
+"""What stands between the layers of a model's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import LayerRecord, RunRecord
+
+_CONVOLUTIONS = {f"{kind}{rank}D" for kind in ("Conv", "SeparableConv") for rank in (1, 2, 3)}
+AFFINE = frozenset({"Dense", "EinsumDense", *_CONVOLUTIONS})
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN"}) | {
+    f"ConvLSTM{rank}D" for rank in (1, 2, 3)
+}
+PER_EXAMPLE_NORMALIZATION = frozenset(
+    {"LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization"}
+)
+NORMALIZATION = PER_EXAMPLE_NORMALIZATION | {"BatchNormalization"}
+RESHAPING = frozenset(
+    {"InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Identity", "Masking"}
+    | {"ExpandDims", "Squeeze", "Transpose", "Cast", "Copy", "NotEqual"}
+    | {f"{kind}{rank}D" for kind in ("ZeroPadding", "Cropping", "UpSampling") for rank in (1, 2, 3)}
+)
+RANDOM = frozenset(
+    {"Dropout", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization"}
+    | {f"SpatialDropout{rank}D" for rank in (1, 2, 3)}
+)
+_MERGES = frozenset({"Add", "Subtract", "Average", "Concatenate"})
+_AVERAGES = frozenset(
+    f"{kind}Pooling{rank}D" for kind in ("Average", "GlobalAverage") for rank in (1, 2, 3)
+)
+_MAXIMA = frozenset(f"{kind}Pooling{rank}D" for kind in ("Max", "GlobalMax") for rank in (1, 2, 3))
+_LINEAR = (
+    RESHAPING | RANDOM | _MERGES | _AVERAGES | {"BatchNormalization", "Rescaling", "Normalization"}
+)
+_SATURATING = frozenset({"sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPair:
+    """Two layers of weights that act as one: nothing between them is non-linear."""
+
+    first: LayerRecord
+    second: LayerRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The graph of the model, walked along `inbound`."""
+
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        if not setup.model.graph_known:
+            raise NotApplicable(
+                "the model is subclassed, so which layer feeds which is not known; "
+                "a functional or Sequential model shows it"
+            )
+        return cls(setup=setup)
+
+    @property
+    def layers(self) -> tuple[LayerRecord, ...]:
+        """All layers, in the record's order."""
+        return self.setup.model.layers
+
+    @cached_property
+    def readers(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer, the indices of the layers that read it."""
+        found: list[list[int]] = [[] for _ in self.layers]
+        for index, layer in enumerate(self.layers):
+            for source in layer.inbound:
+                found[source].append(index)
+        return tuple(tuple(readers) for readers in found)
+
+    @cached_property
+    def hidden_weighted(self) -> tuple[LayerRecord, ...]:
+        """Dense, convolutional and recurrent layers with a trainable kernel, the heads left out."""
+        heads = {output.layer for output in self.setup.model.outputs}
+        return tuple(
+            layer
+            for index, layer in enumerate(self.layers)
+            if index not in heads
+            and layer.class_name in AFFINE | RECURRENT
+            and layer.kernel is not None
+            and layer.kernel.trainable
+        )
+
+    @cached_property
+    def linear_pairs(self) -> tuple[LinearPair, ...]:
+        """Every layer of weights that meets another one with nothing non-linear in between.
+
+        Left out, because there it is meant: layers without trainable weights, up-convolutions, the
+        halves of a separable convolution, projections into recurrence or attention, and
+        bottlenecks (narrower than what they read and than what reads them) in a network that is
+        non-linear elsewhere or gives back its input.
+        """
+        found = [
+            LinearPair(first=self.layers[index], second=self.layers[after])
+            for index, layer in enumerate(self.layers)
+            if _is_affine(layer) and layer.kernel is not None and layer.kernel.trainable
+            for after in dict.fromkeys(self._next_weighted(index))
+            if _mixes_channels(self.layers[after])
+        ]
+        if self.is_linear_throughout and not self._gives_back_its_input:
+            return tuple(found)
+        return tuple(pair for pair in found if not _is_bottleneck(pair))
+
+    @cached_property
+    def is_linear_throughout(self) -> bool:
+        """Whether everything before the heads is a linear function of the inputs."""
+        heads = {output.layer for output in self.setup.model.outputs}
+        return all(
+            source in self._linear_of_inputs
+            for head in heads
+            if head is not None
+            for source in self.layers[head].inbound
+        )
+
+    @cached_property
+    def _linear_of_inputs(self) -> frozenset[int]:
+        linear: set[int] = set()
+        for index, layer in enumerate(self.layers):
+            passes = (_is_affine(layer) or layer.class_name in _LINEAR) and not layer.custom
+            if passes and all(source in linear for source in layer.inbound):
+                linear.add(index)
+        return frozenset(linear)
+
+    @cached_property
+    def _gives_back_its_input(self) -> bool:
+        inputs = {self.layers[index].output_shape for index in self.setup.model.inputs}
+        return any(output.shape in inputs for output in self.setup.model.outputs)
+
+    def _next_weighted(self, index: int) -> Iterator[int]:
+        seen = {index}
+        pending = list(self.readers[index])
+        while pending:
+            reader = pending.pop(0)
+            if reader in seen:
+                continue
+            seen.add(reader)
+            layer = self.layers[reader]
+            if layer.class_name in AFFINE:
+                yield reader
+            elif self._passes_linearly(reader):
+                pending += self.readers[reader]
+
+    def _passes_linearly(self, index: int) -> bool:
+        layer = self.layers[index]
+        if layer.custom or layer.class_name not in _LINEAR:
+            return False
+        # Summed or joined with something non-linear, a linear branch adds what the other lacks.
+        return layer.class_name not in _MERGES or index in self._linear_of_inputs
+
+    def met_first(self, index: int) -> tuple[int, ...]:
+        """The first layers on the way from layer `index` that do more than reshape or drop."""
+        found: list[int] = []
+        seen = {index}
+        pending = list(self.readers[index])
+        while pending:
+            reader = pending.pop(0)
+            if reader in seen:
+                continue
+            seen.add(reader)
+            layer = self.layers[reader]
+            if not layer.custom and layer.class_name in RESHAPING | RANDOM | {"Concatenate"}:
+                pending += self.readers[reader]
+            else:
+                found.append(reader)
+        return tuple(found)
+
+    def normalized_behind(self, index: int) -> bool:
+        """Whether the scale of layer `index`'s output is divided out on every way to the heads.
+
+        True when only layers that carry a factor through unchanged (linear ones, the ReLU family,
+        maxima) stand between it and a normalization.
+        """
+        readers = self.readers[index]
+        return (
+            _carries_scale(self.layers[index])
+            and bool(readers)
+            and all(
+                self.layers[reader].class_name in NORMALIZATION or self.normalized_behind(reader)
+                for reader in readers
+            )
+        )
+
+    @cached_property
+    def saturating_runs(self) -> tuple[tuple[LayerRecord, ...], ...]:
+        """Longest chains of hidden layers with a saturating activation and no normalization."""
+        heads = {output.layer for output in self.setup.model.outputs}
+        longest: dict[int, tuple[int, ...]] = {}
+        for index, layer in enumerate(self.layers):
+            before = max((longest.get(source, ()) for source in layer.inbound), key=len, default=())
+            if layer.class_name in NORMALIZATION | RECURRENT or layer.class_name in _MERGES:
+                longest[index] = ()
+            elif layer.activation in _SATURATING and index not in heads:
+                longest[index] = (*before, index)
+            elif _is_affine(layer) or layer.class_name in _LINEAR | _MAXIMA:
+                longest[index] = before
+            else:
+                longest[index] = ()
+        ends = [
+            chain
+            for index, chain in longest.items()
+            if chain
+            and chain[-1] == index
+            and not any(
+                len(longest.get(later, ())) > len(chain) and longest[later][: len(chain)] == chain
+                for later in longest
+            )
+        ]
+        return tuple(tuple(self.layers[index] for index in chain) for chain in ends)
+
+
+def _is_affine(layer: LayerRecord) -> bool:
+    return layer.class_name in AFFINE and not layer.custom and layer.activation == "linear"
+
+
+def _mixes_channels(layer: LayerRecord) -> bool:
+    groups = layer.config.get("groups", 1)
+    return layer.class_name in AFFINE and not layer.custom and groups == 1
+
+
+def _is_bottleneck(pair: LinearPair) -> bool:
+    kernel = pair.first.kernel
+    narrow, after = pair.first.units, pair.second.units
+    if kernel is None or narrow is None or after is None:
+        return False
+    wide = kernel.shape[-2]
+    pointwise_convolution = len(kernel.shape) > 2 and set(kernel.shape[:-2]) == {1}
+    return narrow < after and (narrow < wide or (pointwise_convolution and narrow == wide))
+
+
+def _carries_scale(layer: LayerRecord) -> bool:
+    if layer.custom:
+        return False
+    if layer.class_name in {"ReLU", "LeakyReLU", "PReLU"} | _MAXIMA | (_LINEAR - {"Rescaling"}):
+        return True
+    homogeneous = {"linear", "relu", "leaky_relu"}
+    return layer.class_name in AFFINE | {"Activation"} and layer.activation in homogeneous

@@ -1,0 +1,141 @@
+"""How large the initial weights are beside what keeps signals at their size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable
+from lossdoctor.evidence.architecture import AFFINE, RECURRENT
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import LayerRecord, RunRecord, WeightRecord
+
+# Sampling error of a standard deviation over n draws is 1/√(2n); 6 of these never happen by chance.
+_SAMPLING_ERRORS = 6.0
+_FEWEST_DRAWS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """The kernel of one layer and the band of standard deviations that He, Glorot and LeCun span.
+
+    `excess` is how many times the kernel's standard deviation lies above that band, `shortfall`
+    how many times below it (both at least 1, infinite for a kernel without spread).
+    """
+
+    layer: LayerRecord
+    weight: WeightRecord
+    low: float
+    high: float
+    hidden: bool
+    follows_its_law: bool | None
+    """Whether it looks like a draw of its initializer; None where the law's scale is a free
+    choice or the kernel is too small to tell."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Every entry alike, zero included."""
+        return self.weight.std <= 1e-6 * self.weight.abs_max
+
+    @property
+    def is_zero(self) -> bool:
+        """Every entry zero."""
+        return self.weight.abs_max == 0
+
+    @property
+    def bias(self) -> float:
+        """Mean of the layer's biases."""
+        return next((w.mean for w in self.layer.weights if w.name == "bias"), 0.0)
+
+    @property
+    def excess(self) -> float:
+        return max(1.0, self.weight.std / self.high)
+
+    @property
+    def shortfall(self) -> float:
+        return max(1.0, self.low / self.weight.std) if self.weight.std > 0 else math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialization:
+    """The kernels of a model that has not been trained yet."""
+
+    kernels: tuple[Kernel, ...]
+    """The trainable ones, in the order of the layers."""
+    frozen: tuple[Kernel, ...]
+    before_training: bool
+    """Whether this is a configuration, not a run, whose own measurements tell more."""
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        if setup.optimizer is not None and setup.optimizer.iterations > 0:
+            raise NotApplicable(
+                f"the optimizer had already taken {setup.optimizer.iterations:,} steps, so the "
+                "weights are no longer the initial ones"
+            )
+        layers = setup.model.layers
+        weighted = [
+            index
+            for index, layer in enumerate(layers)
+            if layer.class_name in AFFINE | RECURRENT and layer.kernel is not None
+        ]
+        if not weighted:
+            raise NotApplicable("the model has no dense, convolutional or recurrent kernel")
+        heads = {output.layer for output in setup.model.outputs} - {None} or {weighted[-1]}
+        kernels = [
+            _kernel(layers[index], kernel, hidden=index not in heads)
+            for index in weighted
+            if (kernel := layers[index].kernel) is not None
+        ]
+        return cls(
+            kernels=tuple(k for k in kernels if k.weight.trainable),
+            frozen=tuple(k for k in kernels if not k.weight.trainable),
+            before_training=record.source == "config",
+            setup=setup,
+        )
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether some kernel cannot be a draw of its initializer, as after loading weights."""
+        every = (*self.kernels, *self.frozen)
+        return any(k.follows_its_law is False and not k.is_constant for k in every)
+
+
+def fan(weight: WeightRecord) -> tuple[float, float]:
+    """How many inputs an output sums over, and how many outputs read an input."""
+    receptive = math.prod(weight.shape[:-2])
+    return float(receptive * weight.shape[-2]), float(receptive * weight.shape[-1])
+
+
+def _law_scales(fan_in: float, fan_out: float) -> dict[str, float]:
+    """The standard deviation each law gives a kernel."""
+    return {
+        "Glorot": math.sqrt(2 / (fan_in + fan_out)),
+        "He": math.sqrt(2 / fan_in),
+        "Lecun": math.sqrt(1 / fan_in),
+    }
+
+
+def _kernel(layer: LayerRecord, weight: WeightRecord, *, hidden: bool) -> Kernel:
+    fan_in, fan_out = fan(weight)
+    scales = list(_law_scales(fan_in, fan_out).values())
+    return Kernel(
+        layer=layer,
+        weight=weight,
+        low=min(scales),
+        high=max(scales),
+        hidden=hidden,
+        follows_its_law=_follows_its_law(weight, fan_in, fan_out),
+    )
+
+
+def _follows_its_law(weight: WeightRecord, fan_in: float, fan_out: float) -> bool | None:
+    law = (weight.initializer or "").removesuffix("Normal").removesuffix("Uniform")
+    expected = _law_scales(fan_in, fan_out).get(law)
+    draws = math.prod(weight.shape)
+    if expected is None or draws < _FEWEST_DRAWS:
+        return None
+    return abs(weight.std / expected - 1) <= _SAMPLING_ERRORS / math.sqrt(2 * draws)

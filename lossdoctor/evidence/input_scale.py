@@ -1,0 +1,221 @@
+"""How large, how uneven and how far off center the inputs are where the first weights meet them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.architecture import NORMALIZATION, Architecture
+from lossdoctor.evidence.initialization import Initialization
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, TensorSummary
+
+_INDEXING = {
+    "Embedding",
+    "StringLookup",
+    "IntegerLookup",
+    "Hashing",
+    "CategoryEncoding",
+    "Discretization",
+    "TextVectorization",
+    "HashedCrossing",
+}
+_PROPORTIONAL = {"SGD"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledInput:
+    """One input of the model and its scale, after any `Rescaling` layers on its way.
+
+    `exempt` says why its scale cannot hurt, or cannot be judged; None where it matters.
+
+    Attributes:
+        rms: Root mean square of all entries.
+        offset: ‖mean‖ ÷ ‖standard deviation‖ over the features.
+        unevenness: Scale of the largest feature ÷ scale at the lower quartile of the features; a
+            feature's scale is the root mean square of its non-zero entries.
+        largest: Index of the feature with the largest scale.
+        largest_scale: Its scale.
+        varies: Whether any feature varies at all.
+        curvature_step: Learning rate × E‖x‖² ÷ 2(1 + momentum): how many times the step along the
+            first kernel exceeds the stable one when the loss curves like the identity's square.
+            None for optimizers whose step does not grow with the gradient.
+        absorbed: A normalization behind the first layers divides the scale out again.
+    """
+
+    index: int
+    summary: TensorSummary
+    reader: LayerRecord | None
+    exempt: str | None
+    rms: float
+    offset: float
+    unevenness: float
+    largest: int
+    largest_scale: float
+    varies: bool
+    curvature_step: float | None
+    absorbed: bool
+
+    @property
+    def largest_name(self) -> str:
+        """The largest feature as the user knows it."""
+        names = self.summary.feature_names
+        return f"'{names[self.largest]}'" if names else f"number {self.largest}"
+
+    @property
+    def is_tabular(self) -> bool:
+        """One vector of features for each example."""
+        return len(self.summary.shape) <= 1
+
+    @property
+    def looks_like_pixels(self) -> bool:
+        """Images (or flattened ones) in whole numbers from 0 to 255."""
+        image = len(self.summary.shape) >= 2 or self.summary.shape[-1:] >= (64,)
+        return image and self.summary.min >= 0 and 128 <= self.summary.max <= 255
+
+    @property
+    def looks_like_ids(self) -> bool:
+        """Whole numbers in sequences, as word ids are."""
+        return (
+            self.summary.integral
+            and self.summary.min >= 0
+            and not self.looks_like_pixels
+            and len(self.summary.shape) == 1
+            and self.unevenness < 10
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputScale:
+    """The scale of every numeric input."""
+
+    inputs: tuple[ScaledInput, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        architecture = Architecture.from_record(record)
+        setup = architecture.setup
+        if record.train is None or not record.train.inputs:
+            how = "pass x= to check_config, or run with LossDoctor()"
+            raise NotRecorded.of(record, "the inputs", how)
+        pretrained = _is_pretrained(record)
+        inputs = [
+            _scaled(index, summary, architecture, setup, pretrained)
+            for index, summary in enumerate(record.train.inputs)
+            if index < len(setup.model.inputs) and math.isfinite(summary.abs_max)
+        ]
+        if not inputs:
+            raise NotApplicable("no input holds finite numbers")
+        return cls(inputs=tuple(inputs), setup=setup)
+
+
+def _is_pretrained(record: RunRecord) -> bool:
+    try:
+        return Initialization.from_record(record).pretrained
+    except NotApplicable:
+        return record.optimizer is not None and record.optimizer.iterations > 0
+
+
+def _scaled(
+    index: int, summary: TensorSummary, architecture: Architecture, setup: Setup, pretrained: bool
+) -> ScaledInput:
+    gain, shift, readers = _first_readers(architecture, setup.model.inputs[index])
+    layers = [architecture.layers[reader] for reader in readers]
+    mean, std, scale = _feature_scales(summary, gain, shift)
+    largest = int(np.argmax(scale))
+    reader = layers[0] if layers else None
+    return ScaledInput(
+        index=index,
+        summary=summary,
+        reader=reader,
+        exempt=_exempt(summary, layers, pretrained),
+        rms=float(np.sqrt(np.mean(mean**2 + std**2))),
+        offset=_ratio(float(np.linalg.norm(mean)), float(np.linalg.norm(std))),
+        unevenness=_unevenness(scale, std),
+        largest=largest,
+        largest_scale=float(scale[largest]),
+        varies=bool(np.any(std > 0)),
+        curvature_step=_curvature_step(setup.optimizer, reader, mean, std),
+        absorbed=bool(readers) and all(architecture.normalized_behind(r) for r in readers),
+    )
+
+
+def _first_readers(architecture: Architecture, source: int) -> tuple[float, float, tuple[int, ...]]:
+    """Follow the input through plain `Rescaling` layers: (gain, shift, what it meets then)."""
+    gain, shift = 1.0, 0.0
+    while True:
+        readers = architecture.met_first(source)
+        layer = architecture.layers[readers[0]] if len(readers) == 1 else None
+        if layer is None or layer.class_name != "Rescaling" or layer.custom:
+            return gain, shift, readers
+        scale, offset = layer.config.get("scale"), layer.config.get("offset", 0.0)
+        if not isinstance(scale, (int, float)) or not isinstance(offset, (int, float)):
+            return gain, shift, readers
+        gain, shift, source = gain * scale, shift * scale + offset, readers[0]
+
+
+def _exempt(summary: TensorSummary, layers: list[LayerRecord], pretrained: bool) -> str | None:
+    if not layers:
+        return "nothing reads it"
+    for layer in layers:
+        if layer.class_name in _INDEXING:
+            return f"'{layer.name}' looks its values up"
+        if layer.class_name in NORMALIZATION | {"Normalization", "Rescaling"}:
+            return f"'{layer.name}' rescales it"
+        if layer.custom or not layer.weights:
+            return f"what '{layer.name}' does to its scale is not known"
+        if not layer.trainable:
+            return f"'{layer.name}' is frozen and expects the inputs it was trained on"
+    if pretrained:
+        return "the weights were trained before, on inputs this scale belongs to"
+    if summary.dtype == "bool" or summary.one_hot_fraction == 1.0:
+        return "it is one-hot"
+    return None
+
+
+def _feature_scales(
+    summary: TensorSummary, gain: float, shift: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, standard deviation and scale of each feature (of all entries, where too many)."""
+    mean, std = np.asarray([summary.mean]), np.asarray([summary.std])
+    zeros = np.asarray([summary.zero_fraction])
+    if len(summary.feature_mean):
+        mean, std = np.asarray(summary.feature_mean), np.asarray(summary.feature_std)
+        zeros = np.asarray(summary.feature_zero_fraction)
+    mean, std = np.nan_to_num(mean * gain + shift), np.nan_to_num(std * abs(gain))
+    # The few non-zero entries of a sparse feature say how large it is; its mean square does not.
+    filled = np.maximum(1.0 - zeros, 1.0 / max(summary.rows, 1)) if shift == 0 else 1.0
+    return mean, std, np.sqrt((mean**2 + std**2) / filled)
+
+
+def _unevenness(scale: NDArray[np.float64], std: NDArray[np.float64]) -> float:
+    varying = np.sort(scale[std > 0])
+    if len(varying) < 2:
+        return 1.0
+    return _ratio(float(varying[-1]), float(varying[(len(varying) - 1) // 4]))
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else (math.inf if above > 0 else 1.0)
+
+
+def _curvature_step(
+    optimizer: OptimizerRecord | None,
+    reader: LayerRecord | None,
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> float | None:
+    kernel = reader.kernel if reader else None
+    if optimizer is None or optimizer.class_name not in _PROPORTIONAL or kernel is None:
+        return None
+    if optimizer.learning_rate is None or optimizer.clipnorm or optimizer.global_clipnorm:
+        return None
+    fan_in = math.prod(kernel.shape[:-1])
+    power = fan_in * float(np.mean(mean**2 + std**2))
+    return optimizer.learning_rate * power / (2 * (1 + optimizer.momentum))

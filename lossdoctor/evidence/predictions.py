@@ -1,0 +1,136 @@
+"""What the model was seen to answer: how much it varies, and how often it is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.output_head import Head, OutputHeads
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import RunRecord, TensorSummary
+
+Floats = NDArray[np.float64]
+
+CHANCE_TOLERANCE = 2e-4
+"""Relative distance up to which a loss stands at a chance constant: its four printed digits."""
+_MOST_CLASSES = 20
+_FEWEST_EPOCHS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The recorded predictions of one output.
+
+    `spread` is the standard deviation over examples ÷ that of the targets, in the head's own
+    space; `initial_spread` the same before training. None where not recorded.
+    """
+
+    head: Head
+    spread: float
+    initial_spread: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The recorded predictions of all outputs whose targets vary."""
+
+    answers: tuple[Answers, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        outputs = OutputHeads.from_record(record)
+        found = []
+        for head in outputs.heads:
+            seen = head.predictions
+            scale = _target_spread(head)
+            if seen is None or seen.row_spread is None or not scale:
+                continue
+            initial = head.initial_predictions
+            before = None if initial is None else initial.row_spread
+            found.append(
+                Answers(
+                    head=head,
+                    spread=seen.row_spread / scale,
+                    initial_spread=None if before is None else before / scale,
+                    low=seen.min,
+                    high=seen.max,
+                )
+            )
+        if not found and any(head.predictions is not None for head in outputs.heads):
+            raise NotApplicable(
+                "the targets are the same for every example, or their spread is not known"
+            )
+        if not found:
+            raise NotRecorded.of(record, "the predictions", "run with LossDoctor()")
+        return cls(answers=tuple(found), setup=outputs.setup)
+
+
+def _target_spread(head: Head) -> float | None:
+    """Standard deviation of the targets over examples, in the space of the predictions."""
+    targets = head.targets
+    if targets is None:
+        return None
+    if head.family is not None and head.family.name == "SPARSE":
+        return _spread_of_ids(targets)
+    return targets.row_spread
+
+
+def _spread_of_ids(targets: TensorSummary) -> float | None:
+    """That of the ids' one-hot rows, averaged over the classes."""
+    counts = np.asarray(targets.value_counts, dtype=np.float64)
+    if not len(counts):
+        return None
+    share = counts / counts.sum()
+    return float(np.sqrt(share * (1 - share)).mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChanceLevel:
+    """What the logs of a run say about uninformative answers.
+
+    `classes` is the C whose ln C the loss has stood at for all its last epochs, `frozen_accuracy`
+    the accuracy that did not change by a digit while the loss did; None otherwise.
+    """
+
+    loss: float
+    classes: int | None
+    frozen_accuracy: float | None
+    epochs: int
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        logs = record.history.logs if record.history else {}
+        loss = np.asarray(logs.get("loss", ()), dtype=np.float64)
+        if len(loss) < _FEWEST_EPOCHS or not np.isfinite(loss).all():
+            raise NotRecorded(f"finite losses of at least {_FEWEST_EPOCHS} epochs")
+        accuracy = np.asarray(logs.get("accuracy", logs.get("acc", ())), dtype=np.float64)
+        return cls(
+            loss=float(loss[-1]),
+            classes=_chance_classes(loss[-_FEWEST_EPOCHS:], accuracy),
+            frozen_accuracy=_frozen(loss, accuracy),
+            epochs=len(loss),
+        )
+
+
+def _chance_classes(loss: Floats, accuracy: Floats) -> int | None:
+    for classes in range(2, _MOST_CLASSES + 1):
+        chance = math.log(classes)
+        if np.all(np.abs(loss - chance) <= CHANCE_TOLERANCE * chance):
+            informed = len(accuracy) and accuracy[-1] > 1.5 / classes
+            return None if informed else classes
+    return None
+
+
+def _frozen(loss: Floats, accuracy: Floats) -> float | None:
+    if len(accuracy) != len(loss) or not 0 < accuracy[-1] < 1:
+        return None
+    moved = np.ptp(loss) > 0.01 * abs(loss[0])
+    return float(accuracy[-1]) if moved and np.ptp(accuracy) <= 1e-7 else None

@@ -1,0 +1,232 @@
+"""How large the optimizer's steps are: against the weights, and against what the loss allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence._moment import Moment
+from lossdoctor.evidence.loss_curve import MARGIN
+from lossdoctor.record.run import OptimizerRecord, RunRecord, WeightRecord
+
+Floats = NDArray[np.float64]
+
+LEAST_CHANGE = 3.0
+PLAIN_LIMIT = 2.0
+FIRST_RATIO = 0.03
+FIRST_RATIO_WITH_MEMORY = 0.01
+_ROUND = (1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposedRate:
+    """A learning rate and the number it was derived from.
+
+    By `basis`, `value` is: `"update"` the update ratio of the first step, `"curvature"` the secant
+    curvature λ of the first steps, `"growth"` the λ that the growth of the loss implies,
+    `"decades"` the divisor of the present rate. `largest_stable` is limit / λ where a λ is known,
+    `update_ratio` what the first step's ratio would be at this rate.
+    """
+
+    rate: float
+    basis: Literal["update", "curvature", "growth", "decades"]
+    value: float
+    largest_stable: float | None = None
+    update_ratio: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSize:
+    """Sampled steps: update ratios of the kernels and curvature along the path.
+
+    `ratio` (S, K) holds ‖Δw‖/‖w‖ of every kernel (variables of two or more axes: fresh biases
+    start at zero, where a ratio means nothing). ‖w‖ is the norm before the step, but at least what
+    a Glorot draw of the kernel's shape would have, so that zero-initialized kernels have a scale.
+    """
+
+    step: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+    total_steps: int
+    learning_rate: Floats
+    ratio: Floats
+    kernels: tuple[str, ...]
+    curvature: Floats
+    optimizer: OptimizerRecord | None
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        series, steps = record.variables, record.steps
+        if series is None or steps is None or not len(series.step):
+            raise NotRecorded.of(record, "update norms", "run with LossDoctor()")
+        shapes = _shapes(record)
+        kernels = [
+            index
+            for index, path in enumerate(series.paths)
+            if len(shapes.get(path, _UNKNOWN).shape) >= 2
+            or (path not in shapes and series.roles[index].endswith(("kernel", "embeddings")))
+        ]
+        if not kernels:
+            raise NotApplicable("the model has no trainable kernel")
+        columns = [_ratio(record, index, shapes) for index in kernels]
+        return cls(
+            step=np.asarray(series.step, dtype=np.int64),
+            epoch=np.interp(series.step, steps.step, steps.epoch).astype(np.int64),
+            total_steps=steps.total_steps,
+            learning_rate=np.interp(series.step, steps.step, steps.learning_rate),
+            ratio=np.stack(columns, axis=1),
+            kernels=tuple(series.layers[index] for index in kernels),
+            curvature=np.asarray(series.curvature, dtype=np.float64),
+            optimizer=record.optimizer,
+        )
+
+    @property
+    def largest(self) -> Floats:
+        """The largest kernel update ratio at each sampled step."""
+        return np.asarray(np.max(np.nan_to_num(self.ratio, nan=0.0, posinf=np.inf), axis=1))
+
+    @property
+    def first(self) -> float:
+        """The update ratio of the very first step."""
+        return float(self.largest[0])
+
+    @property
+    def peak(self) -> float:
+        """The largest update ratio of any sampled step."""
+        return float(self.largest.max())
+
+    @property
+    def late(self) -> float:
+        """The typical update ratio of the second half of the run."""
+        return float(np.median(self.largest[self.step >= self.step[-1] / 2]))
+
+    @property
+    def typical(self) -> float:
+        """The update ratio that a quarter of the steps exceed, wherever in the run they are."""
+        return float(np.quantile(self.largest, 0.75))
+
+    @property
+    def present_rate(self) -> float:
+        """The largest learning rate of the sampled steps."""
+        rates = self.learning_rate[np.isfinite(self.learning_rate)]
+        return float(rates.max()) if len(rates) else math.nan
+
+    @property
+    def stable_limit(self) -> float | None:
+        """Largest learning rate x λ that is stable: 2(1 + β) for SGD; None for other methods."""
+        if self.optimizer is None or self.optimizer.class_name != "SGD":
+            return None
+        return 2 * (1 + self.optimizer.momentum)
+
+    @property
+    def stability(self) -> float | None:
+        """Learning rate x secant curvature in the second half of the run, over its limit."""
+        late = self.step >= self.step[-1] / 2
+        product = (self.learning_rate * self.curvature)[late]
+        product = product[np.isfinite(product)]
+        if self.stable_limit is None or not len(product):
+            return None
+        return float(np.median(product)) / self.stable_limit
+
+    def first_above(self, ratio: float) -> Moment | None:
+        """The first sampled step whose update ratio exceeds `ratio`."""
+        above = np.flatnonzero(self.largest > ratio)
+        if not len(above):
+            return None
+        return Moment(epoch=int(self.epoch[above[0]]), step=int(self.step[above[0]]))
+
+    def lower_rate(self, growth: float | None = None) -> ProposedRate:
+        """A rate that trains calmly, well below the present one.
+
+        The smaller of the rate whose first update is a sound share of the weights and half the
+        largest stable rate, at least three times below the present one.
+
+        Args:
+            growth: Factor by which the loss grows per step, if it grows steadily.
+        """
+        candidates = [c for c in (self._by_update(), self._by_curvature(growth)) if c]
+        stable = next((c.largest_stable for c in candidates if c.largest_stable), None)
+        calm = [c for c in candidates if c.rate <= self.present_rate / LEAST_CHANGE]
+        if not calm:
+            return ProposedRate(
+                rate=rounded(self.present_rate / 10),
+                basis="decades",
+                value=10,
+                largest_stable=stable,
+            )
+        best = min(calm, key=lambda candidate: candidate.rate)
+        return dataclasses.replace(best, rate=rounded(best.rate), largest_stable=stable)
+
+    def raise_rate(self) -> ProposedRate:
+        """The rate whose first update is a sound share of the weights, above the present one."""
+        proposed = self._by_update()
+        if proposed is None or proposed.rate < self.present_rate * LEAST_CHANGE:
+            return ProposedRate(rate=rounded(self.present_rate * 10), basis="decades", value=0.1)
+        return dataclasses.replace(proposed, rate=rounded(proposed.rate))
+
+    def _by_update(self) -> ProposedRate | None:
+        first, rate = self.first, float(self.learning_rate[0])
+        if not (math.isfinite(first) and first > 0 and rate > 0):
+            return None
+        # Momentum (and Adam's mean of gradients) goes on adding what the first step began.
+        memory = self.optimizer is not None and (self.optimizer.momentum or self.optimizer.beta_1)
+        sound = FIRST_RATIO_WITH_MEMORY if memory else FIRST_RATIO
+        return ProposedRate(
+            rate=rate * sound / first, basis="update", value=first, update_ratio=sound
+        )
+
+    def _by_curvature(self, growth: float | None) -> ProposedRate | None:
+        if self.stable_limit is None:
+            return None
+        if growth is not None and self.stable_limit == PLAIN_LIMIT:
+            basis, sharpness = "growth", (1 + math.sqrt(growth)) / self.present_rate
+        else:
+            seen = self.curvature[np.isfinite(self.curvature) & (self.curvature > 0)]
+            if not len(seen):
+                return None
+            basis, sharpness = "curvature", float(seen[0])
+        largest = self.stable_limit / sharpness
+        return ProposedRate(
+            rate=MARGIN * largest,
+            basis="growth" if basis == "growth" else "curvature",
+            value=sharpness,
+            largest_stable=largest,
+        )
+
+
+def rounded(rate: float) -> float:
+    """The largest of 1, 2, 5, 10, 20, 50, ... not above `rate`."""
+    decade = 10.0 ** math.floor(math.log10(rate))
+    digit = max((d for d in _ROUND if d * decade <= rate * (1 + 1e-9)), default=1.0)
+    return float(f"{digit * decade:.1e}")
+
+
+_UNKNOWN = WeightRecord(name="", path="", shape=(), trainable=True)
+
+
+def _shapes(record: RunRecord) -> dict[str, WeightRecord]:
+    layers = record.model.layers if record.model else ()
+    return {weight.path: weight for layer in layers for weight in layer.weights}
+
+
+def _ratio(record: RunRecord, index: int, shapes: dict[str, WeightRecord]) -> Floats:
+    series = record.variables
+    assert series is not None
+    after = np.asarray(series.weight_norm, dtype=np.float64)[:, index]
+    update = np.asarray(series.update_norm, dtype=np.float64)[:, index]
+    weight = shapes.get(series.paths[index])
+    before = after.copy()
+    follows = np.diff(series.step) == 1
+    before[1:][follows] = after[:-1][follows]
+    floor = 0.0
+    if weight is not None:
+        size = float(np.prod(weight.shape))
+        before[0] = math.sqrt(size * (weight.mean**2 + weight.std**2))
+        floor = math.sqrt(size * 2 / (size / weight.shape[-1] + weight.shape[-1]))
+    with np.errstate(all="ignore"):
+        return np.asarray(update / np.maximum(before, floor), dtype=np.float64)

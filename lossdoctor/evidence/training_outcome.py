@@ -1,0 +1,57 @@
+"""Whether a recorded run learned its training data, whatever its configuration looks like."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.baseline import Baseline
+from lossdoctor.record.run import RunRecord, TargetPairing
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOutcome:
+    """How much of what can be learned a run had learned at its end.
+
+    `share` is 1 for a perfect fit and 0 for the best constant answer: 1 - error rate ÷ error rate
+    of the most frequent class, or R², of the worst output; where predictions were not recorded,
+    how far the loss fell from the constant baseline towards its floor. `measured_by` says which.
+    """
+
+    share: float
+    measured_by: str
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        if record.source != "run":
+            raise NotRecorded("how the training went: run with LossDoctor()")
+        losses = None if record.history is None else record.history.logs.get("loss")
+        if losses is not None and len(losses) and not math.isfinite(losses[-1]):
+            return cls(share=-math.inf, measured_by="loss")
+        shares = [_share(pairing) for pairing in record.train.pairing] if record.train else []
+        known = [share for share in shares if share is not None]
+        if known and len(known) == len(shares):
+            return cls(share=min(known)[0], measured_by=min(known)[1])
+        try:
+            return cls(share=1 - Baseline.from_record(record).end, measured_by="loss")
+        except NotApplicable as reason:
+            raise NotRecorded(f"how the training went: {reason}") from reason
+
+    @property
+    def sentence(self) -> str:
+        """What the run achieved, for a message."""
+        return {
+            "r2": f"it fits its targets with R² {self.share:.2f}",
+            "error_rate": f"it makes only {1 - self.share:.0%} of the errors of a constant answer",
+            "loss": f"its loss fell {self.share:.0%} of the way from the baseline to the floor",
+        }[self.measured_by]
+
+
+def _share(pairing: TargetPairing) -> tuple[float, str] | None:
+    if pairing.r2 is not None:
+        return pairing.r2, "r2"
+    if pairing.error_rate is not None and pairing.chance_error_rate:
+        return 1 - pairing.error_rate / pairing.chance_error_rate, "error_rate"
+    return None

@@ -1,0 +1,276 @@
+"""Measure what needs the live model: predictions on sampled rows, baselines, activations.
+
+Everything here reads the model and leaves its state as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.record.compiled import constant_baseline, loss_floor, loss_functions
+from lossdoctor.record.run import (
+    ActivationRecord,
+    LossRecord,
+    ModelRecord,
+    OutputRecord,
+    TargetPairing,
+    TensorSummary,
+)
+from lossdoctor.record.stream import DataStream
+from lossdoctor.record.summary import summarize
+
+PREDICTED_ROWS = 1024
+_BATCH = 256
+_PROBED_ROWS = 256
+_PROBED_LAYERS = 48
+_SATURATING = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99)}
+_CLASSIFICATION = ("crossentropy", "hinge", "kl_divergence", "dice", "tversky")
+
+
+@contextlib.contextmanager
+def untouched(model: keras.Model) -> Iterator[None]:
+    """Put back every non-trainable variable (seeds, moving statistics) a forward pass changed."""
+    saved = [(v, np.asarray(v)) for v in model.non_trainable_variables if v.shape.rank < 2]
+    try:
+        yield
+    finally:
+        for variable, value in saved:
+            if not np.array_equal(np.asarray(variable), value):
+                variable.assign(value)
+
+
+def predict_rows(
+    model: keras.Model, inputs: Sequence[NDArray[Any]], structure: Any
+) -> list[NDArray[Any]]:
+    """The model's outputs for the given rows in inference mode, flat, as float64 or wider.
+
+    Args:
+        model: A built model.
+        inputs: Flat list of arrays, each `(rows, ...)`.
+        structure: The nesting of the model's inputs, or None for a single array.
+    """
+    parts = []
+    with untouched(model):
+        for start in range(0, len(inputs[0]), _BATCH):
+            batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in inputs]
+            outputs = model(_pack(structure, batch), training=False)
+            parts.append([np.asarray(output) for output in keras.tree.flatten(outputs)])
+    return [np.concatenate(pieces) for pieces in zip(*parts)]
+
+
+def _pack(structure: Any, flat: Sequence[Any]) -> Any:
+    if structure is None or not isinstance(structure, (list, tuple, dict)):
+        return flat[0] if len(flat) == 1 else list(flat)
+    return keras.tree.pack_sequence_as(structure, list(flat))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions on sampled rows, summarized and paired with their targets."""
+
+    summaries: tuple[TensorSummary, ...] = ()
+    pairing: tuple[TargetPairing, ...] = ()
+
+
+def measure_predictions(
+    model: keras.Model,
+    stream: DataStream,
+    structure: Any,
+    outputs: Sequence[OutputRecord],
+    losses: Sequence[LossRecord],
+) -> Predictions:
+    """Predict the sampled rows of `stream` and compare with their targets.
+
+    Raises:
+        ValueError: If the stream holds no rows the model can be called on.
+    """
+    samples = stream.sampled_inputs
+    if not samples or any(sample is None or not len(sample) for sample in samples):
+        raise ValueError("the inputs could not be sampled")
+    rows = [sample[:PREDICTED_ROWS] for sample in samples if sample is not None]
+    predicted = predict_rows(model, rows, structure)
+    summaries = tuple(
+        summarize(array, name=_name(outputs, i), row_order_known=False)
+        for i, array in enumerate(predicted)
+    )
+    functions = loss_functions(model, outputs)
+    pairing = []
+    for index, (target, prediction) in enumerate(zip(stream.sampled_targets, predicted)):
+        if target is not None and index < len(losses):
+            function = functions[index] if index < len(functions) else None
+            output = outputs[index] if index < len(outputs) else None
+            pairing.append(
+                pair(index, target[:PREDICTED_ROWS], prediction, losses[index], output, function)
+            )
+    return Predictions(summaries=summaries, pairing=tuple(pairing))
+
+
+def _name(outputs: Sequence[OutputRecord], index: int) -> str:
+    return outputs[index].name if index < len(outputs) else f"output_{index}"
+
+
+def pair(
+    index: int,
+    target: NDArray[Any],
+    prediction: NDArray[Any],
+    loss: LossRecord,
+    output: OutputRecord | None = None,
+    function: Callable[..., Any] | None = None,
+) -> TargetPairing:
+    """Compare predictions with the targets of the same rows."""
+    found: dict[str, Any] = {}
+    if target.dtype.kind in "biuf" and prediction.dtype.kind in "biuf":
+        decided = _decide(target, prediction, loss)
+        if decided is not None:
+            found |= _classification(*decided, prediction)
+        elif target.size == prediction.size:
+            found["r2"] = _r2(target.reshape(prediction.shape), prediction)
+        if function is not None:
+            with contextlib.suppress(Exception):  # shapes Keras itself would refuse
+                found["loss"] = float(function(target, prediction))
+    return TargetPairing(output=index, rows=len(target), **found)
+
+
+def _decide(
+    target: NDArray[Any], prediction: NDArray[Any], loss: LossRecord
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """True and decided classes, or None when the targets are not classes."""
+    units = prediction.shape[-1] if prediction.ndim > 1 else 1
+    finite = target[np.isfinite(target)]
+    if not finite.size or not np.all(finite == np.round(finite)):
+        return None
+    classes = any(part in loss.name for part in _CLASSIFICATION)
+    values = np.unique(finite)
+    if units == 1:
+        if len(values) > 2 or (not classes and not set(values) <= {-1.0, 0.0, 1.0}):
+            return None
+        if target.size != prediction.size:
+            return None
+        middle = 0.0 if loss.from_logits or "hinge" in loss.name else float(values.mean())
+        truth = target.reshape(-1) > values.mean() if len(values) == 2 else target.reshape(-1) > 0
+        return truth.astype(int), (prediction.reshape(-1) > middle).astype(int)
+    if target.shape == prediction.shape:
+        flat = target.reshape(-1, units)
+        if np.all(flat.sum(axis=1) == 1) and set(values) <= {0.0, 1.0}:
+            return flat.argmax(axis=1), prediction.reshape(-1, units).argmax(axis=1)
+        return None
+    if target.size * units == prediction.size and classes:
+        return target.reshape(-1).astype(np.int64), prediction.reshape(-1, units).argmax(axis=1)
+    return None
+
+
+def _classification(
+    truth: NDArray[Any], decided: NDArray[Any], prediction: NDArray[Any]
+) -> dict[str, Any]:
+    _, counts = np.unique(truth, return_counts=True)
+    wrong = truth != decided
+    units = prediction.shape[-1] if prediction.ndim > 1 else 1
+    flat = prediction.reshape(-1, units)
+    extreme = (np.minimum(np.abs(flat), np.abs(1 - flat)) < 1e-6).all(axis=1)
+    return {
+        "error_rate": float(wrong.mean()),
+        "chance_error_rate": float(1 - counts.max() / counts.sum()),
+        "saturated_wrong": float((wrong & extreme).mean()),
+        "predicted_classes": len(np.unique(decided)),
+    }
+
+
+def _r2(target: NDArray[Any], prediction: NDArray[Any]) -> float | None:
+    keep = np.isfinite(target)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = float(np.var(target[keep])) if keep.any() else 0.0
+        residual = float(np.mean(np.square(target[keep] - prediction[keep]))) if keep.any() else 0.0
+    return None if variance == 0 else 1.0 - residual / variance
+
+
+def with_baselines(
+    model: keras.Model,
+    losses: Sequence[LossRecord],
+    outputs: Sequence[OutputRecord],
+    stream: DataStream,
+) -> tuple[LossRecord, ...]:
+    """Add to each loss its value for the best constant prediction and for perfect ones."""
+    functions = loss_functions(model, outputs)
+    found = []
+    for index, loss in enumerate(losses):
+        target = stream.sampled_targets[index] if index < len(stream.sampled_targets) else None
+        function = functions[index] if index < len(functions) else None
+        if target is None or function is None or index >= len(outputs):
+            found.append(loss)
+            continue
+        weights = stream.sampled_weights if len(losses) == 1 else None
+        baseline = floor = None
+        # A loss that refuses these targets has no baseline; the contract rules say why.
+        with contextlib.suppress(Exception):
+            baseline = constant_baseline(
+                function, target, outputs[index], bool(loss.from_logits), weights
+            )
+        with contextlib.suppress(Exception):
+            floor = loss_floor(function, target, outputs[index], loss)
+        value, constant = baseline if baseline else (None, ())
+        found.append(
+            dataclasses.replace(loss, baseline=value, baseline_prediction=constant, floor=floor)
+        )
+    return tuple(found)
+
+
+def measure_activations(
+    model: keras.Model, record: ModelRecord, inputs: Sequence[NDArray[Any]]
+) -> tuple[ActivationRecord, ...]:
+    """What the activated hidden layers of a functional graph put out for sampled rows."""
+    graph = getattr(model, "_functional", None) or model
+    if not record.graph_known or not hasattr(graph, "operations"):
+        return ()
+    operations = [
+        operation
+        for operation in graph.operations
+        if _activation_of(record, operation.name) not in (None, "linear", "softmax")
+        and len(keras.tree.flatten(operation.output)) == 1
+    ][:_PROBED_LAYERS]
+    if not operations:
+        return ()
+    # An explicit name keeps Keras' counter of automatic names where it was.
+    outputs = [operation.output for operation in operations]
+    probe = keras.Function(list(graph.inputs), outputs, name="lossdoctor_probe")
+    rows = [keras.ops.convert_to_tensor(a[:_PROBED_ROWS]) for a in inputs]
+    with untouched(model):
+        values = probe(rows)
+    return tuple(
+        _activation_record(o.name, _activation_of(record, o.name), np.asarray(value))
+        for o, value in zip(operations, values)
+    )
+
+
+def _activation_of(record: ModelRecord, name: str) -> str | None:
+    return next((layer.activation for layer in record.layers if layer.name == name), None)
+
+
+def _activation_record(name: str, activation: str | None, values: NDArray[Any]) -> ActivationRecord:
+    units = values.astype(np.float64).reshape(-1, values.shape[-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = float(np.abs(units).mean())
+        spread = units.std(axis=0)
+        low_high = _SATURATING.get(activation or "")
+        saturated = (
+            None
+            if low_high is None
+            else float(np.mean((units <= low_high[0]) | (units >= low_high[1])))
+        )
+        return ActivationRecord(
+            layer=name,
+            activation=activation,
+            rows=len(values),
+            mean=float(units.mean()),
+            std=float(units.std()),
+            zero_units=float((units == 0).all(axis=0).mean()),
+            constant_units=float((spread <= 1e-7 * max(scale, 1e-30)).mean()),
+            saturated_fraction=saturated,
+            finite=bool(np.isfinite(units).all()),
+        )

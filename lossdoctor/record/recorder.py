@@ -1,0 +1,684 @@
+"""The recorder: measures a run from inside Keras' compiled step without changing it.
+
+Inside the step only what cannot be had otherwise: the batch's true loss, one squared norm per
+gradient, which units got a gradient, and references to the batch. Everything else happens on the
+host between steps: at sampled steps two small compiled functions compare the weights before and
+after; during the first pass over the data the batches are streamed into summaries. Rings inside
+the step are read once per epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lossdoctor.record.head import traced_head
+from lossdoctor.record.stream import DataStream
+
+DENSE_STEPS = 32
+"""Every step up to this one is measured in detail."""
+DETAIL_SAMPLES = 192
+"""How many detailed samples a record keeps."""
+STEP_SAMPLES = 4096
+"""How many steps a record keeps losses and global gradient norms of."""
+STREAMED_BATCHES = 256
+"""How many batches of the first pass are streamed densely; later ones every 8th."""
+_STREAM_STRIDE = 8
+_GRADIENT_SAMPLE = 2**18
+_RING_ENTRIES = 2**19
+_EAGER = type(tf.constant(0.0))
+_UNIT_LAYERS = {"Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D"}
+
+
+class Ring:
+    """Rows of numbers written inside the step, read by the host once in a while."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.rows = rows
+        self._values = tf.Variable(tf.zeros([rows, width]), trainable=False)
+        self._count = tf.Variable(tf.zeros([], tf.int64), trainable=False)
+        self._read = 0
+
+    def write(self, row: Any) -> None:
+        """Append one row; runs inside the step."""
+        slot = tf.reshape(self._count % self.rows, [1, 1])
+        self._values.scatter_nd_update(slot, row[tf.newaxis])
+        self._count.assign_add(1)
+
+    def drain(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return `(row numbers, rows)` written since the last call, the oldest possibly lost."""
+        count = int(self._count.numpy())
+        first = max(self._read, count - self.rows)
+        numbers = np.arange(first, count)
+        self._read = count
+        return numbers, self._values.numpy()[numbers % self.rows].astype(np.float64)
+
+
+class Mirror:
+    """The latest value of a tensor of the step, for the host to look at.
+
+    In graph mode the variable takes over the tensor's buffer, whatever its shape. XLA fixes the
+    shapes of variables, so under `jit_compile` the first rows are copied into a fixed buffer.
+    """
+
+    def __init__(self, tensor: Any, jit: bool) -> None:
+        self._rows = (tensor.shape[0] or 512) if jit else None
+        shape = tensor.shape[1:]
+        if self._rows is None:
+            self._value = tf.Variable(
+                tf.zeros([0] * tensor.shape.rank, tensor.dtype),
+                shape=tf.TensorShape(None),
+                trainable=False,
+            )
+        else:
+            self._value = tf.Variable(tf.zeros([self._rows, *shape], tensor.dtype), trainable=False)
+            self._length = tf.Variable(0, trainable=False)
+
+    def write(self, tensor: Any) -> None:
+        """Remember `tensor`; runs inside the step."""
+        if self._rows is None:
+            self._value.assign(tensor)
+            return
+        kept = tensor[: self._rows]
+        length = tf.shape(kept)[0]
+        padding = [[0, self._rows - length]] + [[0, 0]] * (tensor.shape.rank - 1)
+        self._value.assign(tf.ensure_shape(tf.pad(kept, padding), self._value.shape))
+        self._length.assign(length)
+
+    def read(self) -> NDArray[Any]:
+        """The latest value."""
+        value: NDArray[Any] = self._value.numpy()
+        return value if self._rows is None else value[: int(self._length.numpy())]
+
+
+@dataclasses.dataclass(kw_only=True)
+class BatchMirror:
+    """The latest batch of one side of the data, leaves in the order of `keras.tree.flatten`."""
+
+    inputs: list[Mirror | None]
+    targets: list[Mirror | None]
+    weight: Mirror | None
+    structure: Any
+
+    @classmethod
+    def of(cls, x: Any, y: Any, weight: Any, jit: bool) -> BatchMirror:
+        with tf.init_scope():
+            return cls(
+                inputs=[_mirror(leaf, jit) for leaf in keras.tree.flatten(x)],
+                targets=[_mirror(leaf, jit) for leaf in keras.tree.flatten(y)],
+                weight=None if weight is None else _mirror(keras.tree.flatten(weight)[0], jit),
+                structure=keras.tree.map_structure(lambda _: None, x),
+            )
+
+    def write(self, x: Any, y: Any, weight: Any) -> None:
+        leaves = [*keras.tree.flatten(x), *keras.tree.flatten(y)]
+        for mirror, leaf in zip([*self.inputs, *self.targets], leaves):
+            if mirror is not None:
+                mirror.write(leaf)
+        if self.weight is not None and weight is not None:
+            self.weight.write(keras.tree.flatten(weight)[0])
+
+    def stream(self, into: DataStream) -> None:
+        """Read the batch into `into`."""
+        into.update(
+            [m.read() for m in self.inputs if m is not None],
+            [m.read() for m in self.targets if m is not None],
+            None if self.weight is None else self.weight.read(),
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every input could be mirrored, so that the model can be called on samples."""
+        return bool(self.inputs) and all(mirror is not None for mirror in self.inputs)
+
+
+def _mirror(leaf: Any, jit: bool) -> Mirror | None:
+    usable = tf.is_tensor(leaf) and not isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor))
+    if not usable or leaf.shape.rank in (None, 0) or leaf.dtype == tf.string:
+        return None
+    if jit and None in leaf.shape[1:]:
+        return None
+    return Mirror(leaf, jit)
+
+
+@dataclasses.dataclass(kw_only=True)
+class UnitWatch:
+    """Which trainable variable tells for each unit of a layer whether it got a gradient."""
+
+    layer: str
+    variable: int
+    units: int
+    per_unit: bool
+    """Whether the variable has one entry per unit (a bias); else one column per unit (a kernel)."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class DetailSample:
+    """What the comparison of the weights before and after one step gave."""
+
+    step: int
+    gradient: NDArray[Any] | None
+    weight: NDArray[Any]
+    update: NDArray[Any]
+    zeros: NDArray[Any]
+    curvature: float
+    curvature_norm: float
+
+
+class StepProbe:
+    """Compares weights and gradients between sampled steps, on the device."""
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self._variables = variables
+        self._sizes = [int(np.prod(v.shape)) for v in variables]
+        share = min(1.0, _GRADIENT_SAMPLE / max(1, sum(self._sizes)))
+        self._sampled = [max(1, int(size * share)) for size in self._sizes]
+        total, sampled = sum(self._sizes), sum(self._sampled)
+        self._before = tf.Variable(tf.zeros([total]), trainable=False)
+        self.gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
+        self._last_gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
+        self._last_update = tf.Variable(tf.zeros([sampled]), trainable=False)
+        self.remember = tf.function(self._remember, autograph=False)
+        self.compare = tf.function(self._compare, autograph=False)
+
+    def keep_gradients(self, gradients: Sequence[Any], scale: Any) -> None:
+        """Keep (a sample of) the gradients, divided by the loss scale; runs inside the step."""
+        parts = []
+        for gradient, size, sampled in zip(gradients, self._sizes, self._sampled):
+            if gradient is None:
+                parts.append(tf.zeros([sampled]))
+                continue
+            flat = tf.cast(tf.reshape(gradient, [-1]), tf.float32)
+            parts.append(flat if sampled == size else flat[:sampled])
+        self.gradients.assign(tf.concat(parts, 0) / scale)
+
+    def _flat_weights(self) -> Any:
+        return tf.concat(
+            [tf.cast(tf.reshape(v.value, [-1]), tf.float32) for v in self._variables], 0
+        )
+
+    def _remember(self) -> None:
+        self._before.assign(self._flat_weights())
+
+    def _compare(self) -> tuple[Any, ...]:
+        weights = self._flat_weights()
+        update = weights - self._before
+        self._before.assign(weights)
+        updates = tf.split(update, self._sizes)
+        sampled = tf.concat([u[:n] for u, n in zip(updates, self._sampled)], 0)
+        change = self.gradients - self._last_gradients
+        squared = tf.reduce_sum(tf.square(self._last_update))
+        curvature = tf.reduce_sum(change * self._last_update) / squared
+        curvature_norm = tf.norm(change) / tf.sqrt(squared)
+        self._last_gradients.assign(self.gradients)
+        self._last_update.assign(sampled)
+        return (
+            tf.stack([tf.nn.l2_loss(w) for w in tf.split(weights, self._sizes)]),
+            tf.stack([tf.nn.l2_loss(u) for u in updates]),
+            tf.stack([tf.math.zero_fraction(g) for g in tf.split(self.gradients, self._sampled)]),
+            curvature,
+            curvature_norm,
+        )
+
+
+class Recorder:
+    """Attaches to a compiled model for one `fit`, and comes off without a trace.
+
+    Args:
+        model: The compiled model.
+        planned_steps: Number of optimizer steps to come, where known; spreads the samples.
+        on_first_step: Called once, as soon as the model is built.
+        on_failure: Called with the exception when the step itself raises.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        planned_steps: int | None = None,
+        on_first_step: Callable[[], None] = lambda: None,
+        on_failure: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self.model = model
+        self.optimizer: Any = getattr(model, "optimizer", None)
+        self.variables: list[Any] = []
+        self.train_stream, self.validation_stream = DataStream(seed=0), DataStream(seed=1)
+        self.train_mirror: BatchMirror | None = None
+        self.validation_mirror: BatchMirror | None = None
+        self.traced_heads: list[tuple[str | None, str | None, int | None]] = []
+        self.traced_shapes: list[tuple[int | None, ...]] = []
+        self.connected: list[bool] = []
+        self.not_recorded: dict[str, str] = {}
+        self.units: list[UnitWatch] = []
+        self.epoch = 0
+        self.step = 0
+        self.steps: list[NDArray[Any]] = []
+        self.details: list[DetailSample] = []
+        self.dead_units: list[tuple[int, NDArray[Any]]] = []
+        self.epoch_loss_std: list[float] = []
+        self.first_bad: tuple[int, int, NDArray[Any], NDArray[Any]] | None = None
+        self._on_first_step = on_first_step
+        self._primed = False
+        self._on_failure = on_failure
+        self._jit = bool(getattr(model, "jit_compile", False))
+        self._phase: str | None = None
+        self._streaming = {"train": True, "validation": True}
+        self._detail_stride = max(DENSE_STEPS, 3 * (planned_steps or 0) // DETAIL_SAMPLES)
+        self._last_detail = -2
+        self._epoch_losses: list[NDArray[Any]] = []
+        self._saved: dict[str, Any] = {}
+        self._loss_ring: Ring | None = None
+        self._gradient_ring: Ring | None = None
+        self._ring_rows = STEP_SAMPLES
+        self._probe: StepProbe | None = None
+        self._alive: Any = None
+        self._drained_at = 0
+
+    # Attaching -----------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Wrap `compute_loss`, `optimizer.apply` and the step functions of the model."""
+        strategy = self.model.distribute_strategy
+        if strategy.num_replicas_in_sync > 1:
+            self.not_recorded["step statistics"] = (
+                "not recorded under tf.distribute with several replicas"
+            )
+            return
+        self._loss_ring = Ring(STEP_SAMPLES, 4)
+        if all(layer.built for layer in self.model._flatten_layers()):
+            self._open()
+            self._prime()
+        model = self.model.__dict__
+        self._saved = {
+            "train_function": self.model.train_function,
+            "test_function": self.model.test_function,
+        }
+        model["compute_loss"] = self._recording_loss(self.model.compute_loss)
+        if self.optimizer is not None and hasattr(self.optimizer, "apply"):
+            self.optimizer.__dict__["apply"] = self._recording_apply(self.optimizer.apply)
+        self.model.make_train_function(force=True)
+        self.model.make_test_function(force=True)
+        model["train_function"] = self._observed(self.model.train_function, "train")
+        model["test_function"] = self._observed(self.model.test_function, "validation")
+
+    def detach(self) -> None:
+        """Leave the model as it was found. Safe to call twice."""
+        model = self.model.__dict__
+        model.pop("compute_loss", None)
+        if self.optimizer is not None:
+            self.optimizer.__dict__.pop("apply", None)
+        model.update(self._saved)
+        self._saved = {}
+
+    # Inside the step -----------------------------------------------------------------------
+
+    def _recording_loss(self, compute_loss: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            loss = compute_loss(*args, **kwargs)
+            with self._harmless("batch losses and data"):
+                names = ("x", "y", "y_pred", "sample_weight")
+                given = dict(zip(names, args)) | kwargs
+                self._see_batch(loss, *(given.get(name) for name in names))
+            return loss
+
+        return recorded
+
+    def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
+        if self._phase == "validation":
+            if self.validation_mirror is None:
+                self.validation_mirror = BatchMirror.of(x, y, weight, self._jit)
+            self.validation_mirror.write(x, y, weight)
+            return
+        if self._phase != "train" or self._loss_ring is None:
+            return
+        if self.train_mirror is None:
+            self.train_mirror = BatchMirror.of(x, y, weight, self._jit)
+            flat = keras.tree.flatten(y_pred)
+            self.traced_heads = [traced_head(leaf) for leaf in flat]
+            self.traced_shapes = [tuple(leaf.shape) for leaf in flat]
+        self.train_mirror.write(x, y, weight)
+        # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
+        self._loss_ring.write(
+            tf.stack([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
+        )
+
+    def _recording_apply(self, apply: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(grads: Any, *args: Any, **kwargs: Any) -> Any:
+            grads = list(grads)
+            if self._phase == "train":
+                with self._harmless("gradient norms"):
+                    given = args[0] if args else kwargs.get("trainable_variables")
+                    self._see_gradients(grads, given)
+            return apply(grads, *args, **kwargs)
+
+        return recorded
+
+    def _open(self) -> None:
+        """Prepare to watch the model's variables, once they exist."""
+        if self._probe is not None:
+            return
+        with tf.init_scope():
+            self.variables = list(self.model.trainable_variables)
+            self.units = _units(self.model, self.variables)
+            self._ring_rows = int(
+                np.clip(_RING_ENTRIES // (2 + len(self.variables)), 64, STEP_SAMPLES)
+            )
+            self._gradient_ring = Ring(self._ring_rows, 2 + len(self.variables))
+            self._alive = tf.Variable(
+                tf.zeros([max(1, sum(u.units for u in self.units))], tf.bool), trainable=False
+            )
+            self._probe = StepProbe(self.variables)
+
+    def _prime(self) -> None:
+        """Look at the model for the first time: before the first step where it is built by then.
+        A model built by its first step only gets its variables' values while that step runs."""
+        if not self._primed:
+            self._primed = True
+            self._on_first_step()
+            if self._probe is not None:
+                self._probe.remember()
+
+    def _see_gradients(self, grads: Sequence[Any], variables: Any) -> None:
+        self._open()
+        assert self._gradient_ring is not None
+        assert self._probe is not None
+        if variables is not None:
+            by_id = {id(v): g for v, g in zip(variables, grads)}
+            grads = [by_id.get(id(v)) for v in self.variables]
+        if len(grads) != len(self.variables):
+            raise ValueError("`optimizer.apply` got other variables than the model's")
+        self.connected = [gradient is not None for gradient in grads]
+        dense = [None if g is None else _apart(tf.convert_to_tensor(g)) for g in grads]
+        scale = tf.constant(1.0)
+        if hasattr(self.optimizer, "dynamic_scale"):
+            scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
+        norms = [
+            tf.constant(np.nan) if g is None else tf.nn.l2_loss(tf.cast(g, tf.float32))
+            for g in dense
+        ]
+        rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
+        self._gradient_ring.write(tf.stack([rate, scale, *norms]))
+        self._probe.keep_gradients(dense, scale)
+        if self.units:
+            reached = tf.concat([_reached(dense[u.variable], u) for u in self.units], 0)
+            self._alive.assign(tf.logical_or(self._alive, reached))
+
+    @contextlib.contextmanager
+    def _harmless(self, what: str) -> Iterator[None]:
+        """Training is worth more than its record: what cannot be recorded is noted and left."""
+        try:
+            yield
+        except Exception as error:
+            self.not_recorded.setdefault(what, f"recording failed ({brief(error)})")
+
+    # Around the step -----------------------------------------------------------------------
+
+    def _observed(self, function: Callable[[Any], Any], phase: str) -> Callable[[Any], Any]:
+        def observed(iterator: Any) -> Any:
+            outer, self._phase = self._phase, phase
+            try:
+                if phase == "train":
+                    with self._harmless("update norms"):
+                        self._before_step()
+                logs = function(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                raise
+            except BaseException as error:
+                self._phase = outer
+                self._on_failure(error)
+                raise
+            finally:
+                self._phase = outer
+            with self._harmless("data statistics"):
+                self._after_step(phase)
+            return logs
+
+        return observed
+
+    def _wants_detail(self, step: int) -> bool:
+        return step < DENSE_STEPS or step % self._detail_stride < 2
+
+    def _before_step(self) -> None:
+        fresh = self._last_detail == self.step - 1
+        if self._primed and self._probe and self._wants_detail(self.step) and not fresh:
+            self._probe.remember()
+
+    def _after_step(self, phase: str) -> None:
+        if self._streaming[phase]:
+            self._stream(phase)
+        if phase != "train":
+            return
+        step, self.step = self.step, self.step + max(1, self.model.steps_per_execution)
+        single = self.model.steps_per_execution == 1
+        if self._primed and self._probe is not None and single and self._wants_detail(step):
+            self._detail(step)
+        self._prime()
+        if self.step - self._drained_at >= self._ring_rows - self.model.steps_per_execution:
+            self._drain()
+
+    def _stream(self, phase: str) -> None:
+        mirror = self.train_mirror if phase == "train" else self.validation_mirror
+        stream = self.train_stream if phase == "train" else self.validation_stream
+        if mirror is None:
+            return
+        if stream.batches < STREAMED_BATCHES or self.step % _STREAM_STRIDE == 0:
+            mirror.stream(stream)
+
+    def _detail(self, step: int) -> None:
+        assert self._probe is not None
+        weight, update, zeros, curvature, curvature_norm = self._probe.compare()
+        follows = self._last_detail == step - 1
+        self._last_detail = step
+        self.details.append(
+            DetailSample(
+                step=step,
+                gradient=None,
+                weight=weight,
+                update=update,
+                zeros=zeros,
+                curvature=curvature if follows else np.nan,
+                curvature_norm=curvature_norm if follows else np.nan,
+            )
+        )
+
+    # Reading -------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Note that the steps to come belong to `epoch`."""
+        self.epoch = epoch
+
+    def end_epoch(self) -> None:
+        """Read what the step wrote, and close the first pass over the data."""
+        with self._harmless("batch losses and data"):
+            self._drain()
+            if self._epoch_losses:
+                losses = np.concatenate(self._epoch_losses)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self.epoch_loss_std.append(float(losses.std()))
+                self._epoch_losses = []
+        with self._harmless("dead units"):
+            self._read_units()
+        self._note_missing()
+        if self.train_stream.batches:
+            self._streaming["train"] = False
+        if self.validation_stream.batches:
+            self._streaming["validation"] = False
+
+    def _note_missing(self) -> None:
+        if self._loss_ring is not None and not self.steps:
+            self.not_recorded.setdefault(
+                "batch losses and data", "the run's train_step does not call `compute_loss`"
+            )
+        if self._loss_ring is not None and self._gradient_ring is None:
+            self.not_recorded.setdefault(
+                "gradient norms", "the run applies no gradients through `model.optimizer.apply`"
+            )
+
+    def _drain(self) -> None:
+        self._drained_at = self.step
+        if self._loss_ring is None:
+            return
+        numbers, losses = self._loss_ring.drain()
+        if not len(numbers):
+            return
+        self._epoch_losses.append(losses[:, 0])
+        gradients = _norms(self._drain_gradients(len(numbers)))
+        for detail in self.details:
+            if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
+                detail.gradient = gradients[detail.step - numbers[0], 2:]
+        connected = gradients[:, 2:][:, np.asarray(self.connected, dtype=bool)]
+        known = connected.shape[1] > 0 and "gradient norms" not in self.not_recorded
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = (
+                np.sqrt(np.square(connected).sum(axis=1))
+                if known
+                else np.full(len(numbers), np.nan)
+            )
+        finite = np.isfinite(connected).all(axis=1) if known else np.ones(len(numbers), dtype=bool)
+        self._note_first_bad(numbers, losses, gradients, finite)
+        epoch = np.full(len(numbers), self.epoch)
+        columns = [numbers, epoch, losses[:, 0], gradients[:, 0], total]
+        flags = [np.isfinite(losses[:, i]) for i in (1, 2, 3)]
+        self.steps.append(np.column_stack([*columns, *flags, finite]))
+        self._thin()
+
+    def _drain_gradients(self, count: int) -> NDArray[Any]:
+        rows = np.full((count, 2 + len(self.variables)), np.nan)
+        if self._gradient_ring is None:
+            return rows
+        numbers, written = self._gradient_ring.drain()
+        if len(numbers) == count:
+            return written
+        if len(numbers):
+            self.not_recorded["gradient norms"] = (
+                "a custom train_step applies gradients and computes the loss a different number "
+                "of times per step"
+            )
+        return rows
+
+    def _note_first_bad(
+        self,
+        numbers: NDArray[Any],
+        losses: NDArray[Any],
+        gradients: NDArray[Any],
+        finite: NDArray[Any],
+    ) -> None:
+        scaled = hasattr(self.optimizer, "dynamic_scale")
+        bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not scaled))
+        if self.first_bad is None and bad.any():
+            index = int(np.argmax(bad))
+            self.first_bad = (self.epoch, int(numbers[index]), losses[index], gradients[index, 2:])
+
+    def _thin(self) -> None:
+        if sum(map(len, self.steps)) > 2 * STEP_SAMPLES:
+            rows = np.concatenate(self.steps)
+            early, late = STEP_SAMPLES // 8, STEP_SAMPLES // 8
+            middle = rows[early:-late]
+            stride = -(-len(middle) // (STEP_SAMPLES // 2))
+            self.steps = [rows[:early], middle[::stride], rows[-late:]]
+        if len(self.details) > DETAIL_SAMPLES:
+            self._detail_stride *= 2
+            self.details = [
+                d for d in self.details if self._wants_detail(d.step) or d is self.details[-1]
+            ]
+        for detail in self.details:
+            if not isinstance(detail.weight, np.ndarray):
+                detail.weight = _norms(np.asarray(detail.weight, dtype=np.float64), first=0)
+                detail.update = _norms(np.asarray(detail.update, dtype=np.float64), first=0)
+                detail.zeros = np.asarray(detail.zeros, dtype=np.float64)
+                detail.curvature = float(detail.curvature)
+                detail.curvature_norm = float(detail.curvature_norm)
+
+    def _read_units(self) -> None:
+        if not self.units or self._alive is None or not self.step:
+            return
+        alive = self._alive.numpy()
+        self._alive.assign(tf.zeros_like(self._alive))
+        parts = np.split(~alive, np.cumsum([u.units for u in self.units])[:-1])
+        self.dead_units.append((self.epoch, np.array([part.mean() for part in parts])))
+
+
+def brief(error: BaseException) -> str:
+    """An exception in one short line: Keras' own messages can hold whole tensors."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    first = lines[0] if len(lines) < 2 or not lines[0].startswith("Exception enc") else lines[1]
+    return f"{type(error).__name__}: {first[:200]}"
+
+
+def _norms(values: NDArray[Any], first: int = 2) -> NDArray[Any]:
+    """Turn halved squared norms (`tf.nn.l2_loss`) from column `first` on into norms; gradient rows
+    carry the rate and the loss scale before them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if first == 0:
+            return np.sqrt(2.0 * values)
+        scale = values[:, 1:2]
+        return np.hstack([values[:, :2], np.sqrt(2.0 * values[:, 2:]) / scale])
+
+
+def _apart(tensor: Any) -> Any:
+    """The same values as `tensor`, computed beside it where it is a product.
+
+    TensorFlow reorders a chain of multiplications (gradient times rate, say) only while nobody
+    else reads its inner products, and another order rounds differently: reading a gradient that
+    is a product would change training in the last bit. `MulNoNan` is a product the optimizer of
+    the graph does not merge with it.
+    """
+    operation = getattr(tensor, "op", None) if not isinstance(tensor, _EAGER) else None
+    if operation is None or operation.type not in ("Mul", "Identity"):
+        return tensor
+    parts = [_apart(part) for part in operation.inputs]
+    return parts[0] if len(parts) == 1 else tf.raw_ops.MulNoNan(x=parts[0], y=parts[1])
+
+
+def _total(tensors: Any) -> Any:
+    """The sum over all floating-point leaves, as a float32 scalar."""
+    sums = [
+        tf.cast(tf.reduce_sum(leaf), tf.float32)
+        for leaf in keras.tree.flatten(tensors)
+        if tf.is_tensor(leaf)
+        and not isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor))
+        and leaf.dtype.is_floating
+    ]
+    return tf.add_n(sums) if sums else tf.constant(0.0)
+
+
+def _reached(gradient: Any, unit: UnitWatch) -> Any:
+    if gradient is None:
+        return tf.zeros([unit.units], tf.bool)
+    if unit.per_unit:
+        return tf.not_equal(tf.reshape(gradient, [-1]), 0)
+    return tf.reduce_any(tf.not_equal(tf.reshape(gradient, [-1, unit.units]), 0), axis=0)
+
+
+def _units(model: keras.Model, variables: Sequence[Any]) -> list[UnitWatch]:
+    index = {id(v): i for i, v in enumerate(variables)}
+    found = []
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if not any(cls.__name__ in _UNIT_LAYERS for cls in type(layer).__mro__):
+            continue
+        kernel = getattr(layer, "kernel", None)
+        bias = getattr(layer, "bias", None)
+        if bias is not None and id(bias) in index and len(bias.shape) == 1:
+            found.append((layer, bias, True))
+        elif kernel is not None and id(kernel) in index:
+            found.append((layer, kernel, False))
+    return [
+        UnitWatch(
+            layer=layer.name,
+            variable=index[id(variable)],
+            units=int(variable.shape[-1]),
+            per_unit=per_unit,
+        )
+        for layer, variable, per_unit in found
+    ]

@@ -1,0 +1,281 @@
+"""Summaries of data that arrives batch by batch, in bounded memory.
+
+Moments, extremes and finiteness are exact over everything seen; what needs the rows themselves
+(quantiles, distinct values, neighbors) rests on a seeded reservoir sample, which never leaves
+memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.record.run import DataRecord, TensorSummary
+from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, summarize
+
+SAMPLE_ROWS = 2048
+_SAMPLE_BYTES = 32 * 2**20
+
+
+class TensorStream:
+    """Exact statistics of one tensor over batches."""
+
+    def __init__(self, name: str, feature_names: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.feature_names = feature_names
+        self.rows = 0
+        self.dtype = ""
+        self.shape: tuple[int, ...] = ()
+        self._seen = 0
+        self._count: Any = 0
+        self._mean: Any = 0.0
+        self._squares: Any = 0.0
+        self._min: Any = np.inf
+        self._max: Any = -np.inf
+        self._zeros: Any = 0
+        self._nan = self._inf = 0
+        self._bad_rows: list[int] = []
+        self._bad_row_count = 0
+        self._integral = True
+        self._numeric = True
+
+    def update(self, batch: NDArray[Any]) -> None:
+        """Take in the next batch, shape `(rows, ...)`."""
+        self.dtype = self.dtype or str(batch.dtype)
+        self.shape = tuple(batch.shape[1:])
+        if batch.dtype.kind not in "biuf":
+            self._numeric = False
+            self.rows += len(batch)
+            return
+        width = batch.shape[-1] if batch.ndim > 1 else 1
+        columns = batch.reshape(-1, width if width <= MAX_FEATURES else 1)
+        columns = columns.astype(np.float64, copy=False)
+        if len(columns):
+            self._merge(columns, len(batch))
+        self.rows += len(batch)
+
+    def _merge(self, columns: NDArray[Any], rows: int) -> None:
+        # A finite sum proves every entry finite in one pass over the batch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            clean = bool(np.isfinite(columns.sum()))
+        if clean:
+            finite, values = None, columns
+            count: Any = np.full(columns.shape[1], len(columns))
+        else:
+            finite = np.isfinite(columns)
+            values = np.where(finite, columns, 0.0)
+            count = finite.sum(axis=0)
+            self._note_non_finite(columns, finite, rows)
+        safe = np.maximum(count, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = values.sum(axis=0) / safe
+            centered = values - mean if finite is None else np.where(finite, values - mean, 0.0)
+            squares = np.square(centered).sum(axis=0)
+            total = self._count + count
+            delta = mean - self._mean
+            share = count / np.maximum(total, 1)
+            # Chan, Golub & LeVeque (1979): merging means and squared deviations of two parts.
+            self._squares = self._squares + squares + delta**2 * self._count * share
+            self._mean = self._mean + delta * share
+        self._count = total
+        self._seen += len(columns)
+        low = values if finite is None else np.where(finite, columns, np.inf)
+        high = values if finite is None else np.where(finite, columns, -np.inf)
+        self._min = np.minimum(self._min, low.min(axis=0))
+        self._max = np.maximum(self._max, high.max(axis=0))
+        zero = columns == 0
+        self._zeros = self._zeros + zero.sum(axis=0)
+        if self._integral:
+            self._integral = bool(np.all(np.abs(values - np.round(values)) <= 1e-6))
+
+    def _note_non_finite(self, columns: NDArray[Any], finite: NDArray[Any], rows: int) -> None:
+        self._nan += int(np.isnan(columns).sum())
+        self._inf += int(np.isinf(columns).sum())
+        bad = np.flatnonzero(~finite.reshape(rows, -1).all(axis=1))
+        self._bad_row_count += len(bad)
+        room = MAX_ROWS_LISTED - len(self._bad_rows)
+        self._bad_rows += [self.rows + int(i) for i in bad[:room]]
+
+    @property
+    def has_non_finite(self) -> bool:
+        """Whether any entry seen was NaN or infinite."""
+        return bool(self._nan or self._inf)
+
+    def summary(self, sample: NDArray[Any] | None, *, row_order_known: bool) -> TensorSummary:
+        """The summary of everything seen, its sampled statistics from `sample`."""
+        if sample is None or not len(sample):
+            sample = np.zeros((0, *self.shape))
+        base = summarize(sample, name=self.name, dtype=self.dtype, rows=self.rows)
+        base = dataclasses.replace(base, feature_names=self.feature_names, shape=self.shape)
+        if not self._numeric or not np.any(self._count):
+            return base
+        count = np.maximum(self._count, 1)
+        total = float(np.sum(self._count))
+        mean = float(np.sum(self._mean * self._count) / total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = self._squares + self._count * (self._mean - mean) ** 2
+            std = float(np.sqrt(np.sum(spread) / total))
+        low, high = float(np.min(self._min)), float(np.max(self._max))
+        known = self._count > 0
+        per_feature = {
+            "feature_mean": np.asarray(self._mean),
+            "feature_std": np.sqrt(self._squares / count),
+            "feature_min": np.where(known, self._min, np.nan),
+            "feature_max": np.where(known, self._max, np.nan),
+            "feature_nonfinite": np.asarray(self._seen - self._count),
+            "feature_zero_fraction": self._zeros / count,
+        }
+        wide = self.shape and self.shape[-1] > MAX_FEATURES
+        return dataclasses.replace(
+            base,
+            mean=mean,
+            std=std,
+            min=low,
+            max=high,
+            abs_max=max(-low, high),
+            nan_count=self._nan,
+            inf_count=self._inf,
+            zero_fraction=float(np.sum(self._zeros) / total),
+            integral=self._integral,
+            nonfinite_rows=tuple(self._bad_rows) if row_order_known else (),
+            nonfinite_row_count=self._bad_row_count,
+            **({} if wide else per_feature),
+        )
+
+
+class DataStream:
+    """One side of the data, streamed: inputs, targets and sample weights of aligned examples."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        from_arrays: bool = False,
+        feature_names: tuple[str, ...] = (),
+    ) -> None:
+        self.from_arrays = from_arrays
+        self.feature_names = feature_names
+        self.inputs: list[TensorStream] = []
+        self.targets: list[TensorStream] = []
+        self.weights: TensorStream | None = None
+        self.batches = 0
+        self.rows = 0
+        self.batch_size: int | None = None
+        self.last_batch_size: int | None = None
+        self._single_class = 0
+        self._random = np.random.default_rng(seed)
+        self._sample: list[NDArray[Any] | None] = []
+        self._filled = 0
+        self._capacity = 0
+
+    def update(
+        self,
+        inputs: Sequence[NDArray[Any]],
+        targets: Sequence[NDArray[Any]],
+        weight: NDArray[Any] | None = None,
+    ) -> None:
+        """Take in the next batch."""
+        if not self.inputs and not self.targets:
+            names = self.feature_names if len(inputs) == 1 else ()
+            self.inputs = [TensorStream(_name("x", i, inputs), names) for i in range(len(inputs))]
+            self.targets = [TensorStream(_name("y", i, targets)) for i in range(len(targets))]
+        tensors = [*inputs, *targets]
+        streams = [*self.inputs, *self.targets]
+        if weight is not None:
+            self.weights = self.weights or TensorStream("sample_weight")
+            tensors, streams = [*tensors, weight], [*streams, self.weights]
+        for stream, tensor in zip(streams, tensors):
+            stream.update(tensor)
+        rows = len(tensors[0]) if tensors else 0
+        self.batches += 1
+        self.batch_size = self.batch_size or rows
+        self.last_batch_size = rows
+        self._single_class += _is_single_class(targets)
+        self._keep(tensors, rows)
+        self.rows += rows
+
+    def _keep(self, tensors: Sequence[NDArray[Any]], rows: int) -> None:
+        """Reservoir sampling (Vitter 1985, algorithm R), the same slots for all tensors."""
+        if not self._sample:
+            width = sum(t[:1].nbytes for t in tensors) or 1
+            self._capacity = int(np.clip(_SAMPLE_BYTES // width, 1, SAMPLE_ROWS))
+            self._sample = [np.empty((0, *t.shape[1:]), dtype=t.dtype) for t in tensors]
+        room = self._capacity - self._filled
+        if room > 0:
+            self._append([t[:room] for t in tensors])
+            self._filled += min(room, rows)
+        later = np.arange(max(room, 0), rows)
+        slots = self._random.integers(0, self.rows + later + 1)
+        for row, slot in zip(later[slots < self._capacity], slots[slots < self._capacity]):
+            for kept, tensor in zip(self._sample, tensors):
+                if kept is not None:
+                    kept[slot] = tensor[row]
+
+    def _append(self, parts: Sequence[NDArray[Any]]) -> None:
+        for i, part in enumerate(parts):
+            kept = self._sample[i] if i < len(self._sample) else None
+            if kept is None:
+                continue
+            if kept.shape[1:] != part.shape[1:]:
+                # Sequences of varying length have no common shape to be sampled in.
+                self._sample[i] = None
+            else:
+                self._sample[i] = np.concatenate([kept, part])
+
+    @property
+    def sampled_inputs(self) -> list[NDArray[Any] | None]:
+        """The sampled rows of each input; None where rows have no common shape."""
+        return self._sample[: len(self.inputs)]
+
+    @property
+    def sampled_targets(self) -> list[NDArray[Any] | None]:
+        """The sampled rows of each target, aligned with `sampled_inputs`."""
+        return self._sample[len(self.inputs) : len(self.inputs) + len(self.targets)]
+
+    @property
+    def sampled_weights(self) -> NDArray[Any] | None:
+        """The sampled rows of the sample weights, aligned with `sampled_inputs`."""
+        return self._sample[-1] if self.weights is not None and self._sample else None
+
+    def record(self, *, row_order_known: bool = False) -> DataRecord:
+        """Everything seen so far as a `DataRecord`."""
+
+        def summaries(
+            streams: Sequence[TensorStream], samples: Sequence[NDArray[Any] | None]
+        ) -> tuple[TensorSummary, ...]:
+            return tuple(
+                stream.summary(sample, row_order_known=row_order_known)
+                for stream, sample in zip(streams, samples)
+            )
+
+        weights = (
+            None
+            if self.weights is None
+            else self.weights.summary(self.sampled_weights, row_order_known=row_order_known)
+        )
+        return DataRecord(
+            inputs=summaries(self.inputs, self.sampled_inputs),
+            targets=summaries(self.targets, self.sampled_targets),
+            sample_weight=weights,
+            rows=self.rows,
+            batches=self.batches,
+            batch_size=self.batch_size,
+            last_batch_size=self.last_batch_size,
+            single_class_batches=self._single_class / self.batches if self.batches > 1 else None,
+        )
+
+
+def _name(prefix: str, index: int, tensors: Sequence[Any]) -> str:
+    return prefix if len(tensors) == 1 else f"{prefix}[{index}]"
+
+
+def _is_single_class(targets: Sequence[NDArray[Any]]) -> bool:
+    """Whether a batch of several examples shows one label only."""
+    if len(targets) != 1 or len(targets[0]) < 4 or targets[0].dtype.kind not in "biuf":
+        return False
+    rows = targets[0].reshape(len(targets[0]), -1)
+    return bool((rows == rows[0]).all())

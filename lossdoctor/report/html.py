@@ -1,0 +1,122 @@
+"""The report as one HTML file that needs nothing else, and as the part of a notebook's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+import lossdoctor
+from lossdoctor.finding import Finding
+from lossdoctor.report import plots, wording
+from lossdoctor.report.glance import glance
+from lossdoctor.report.tree import tree
+from lossdoctor.rules import rule_classes
+from lossdoctor.rules._catalogue import RuleEntry, entry
+
+if TYPE_CHECKING:
+    from lossdoctor.report.report import Report
+    from lossdoctor.report.triage import Run
+
+_STATUS = {
+    "found": "found",
+    "clear": "clear",
+    "not_applicable": "not checked",
+    "ignored": "ignored",
+    "failed": "failed",
+}
+
+
+def render(report: Report) -> str:
+    """The report as a whole page."""
+    return _template("page.html.j2").render(title=report.verdict, **_context(report))
+
+
+def render_fragment(report: Report) -> str:
+    """The report as a part of another page, in that page's colors."""
+    return _template("fragment.html.j2").render(**_context(report))
+
+
+def render_triage(runs: Sequence[Run], summary: str) -> str:
+    """Many runs in one table on one page."""
+    return _template("triage.html.j2").render(runs=runs, title=summary, **_shared())
+
+
+def _context(report: Report) -> dict[str, Any]:
+    # A picture is shown once, with the first finding it proves.
+    drawn: set[str] = set()
+    pictures: dict[int, list[dict[str, Any]]] = {}
+    for finding in report.findings:
+        for picture in plots.pictures_for(finding, report.record):
+            if picture.name not in drawn:
+                drawn.add(picture.name)
+                pictures.setdefault(id(finding), []).append(_drawn(picture, report))
+    rest = [
+        shown
+        for picture in plots.PICTURES
+        if picture.name not in drawn and (shown := _drawn(picture, report))["svg"]
+    ]
+    return _shared() | {
+        "report": report,
+        "verdict": report.verdict,
+        "nodes": tree(report.findings),
+        "pictures": pictures,
+        "other_pictures": rest,
+        "glance": glance(report.record),
+        "outcomes": sorted(report.outcomes, key=lambda o: (list(_STATUS).index(o.status), o.rule)),
+    }
+
+
+def _shared() -> dict[str, Any]:
+    return {
+        "version": lossdoctor.__version__,
+        "style": Markup(_read("style.css")),
+        "script": Markup(_read("script.js")),
+    }
+
+
+def _drawn(picture: plots.Picture, report: Report) -> dict[str, Any]:
+    svg = plots.svg(picture, report.record, report.problems)
+    return {"caption": picture.caption, "svg": Markup(svg)}
+
+
+def _read(name: str) -> str:
+    return resources.files("lossdoctor.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lossdoctor.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "prose": _prose,
+        "comparison": wording.comparison,
+        "onset": wording.onset,
+        "layers": wording.layers,
+        "about": _about,
+        "identity": id,
+        "status": _STATUS.__getitem__,
+    }
+    return environment.get_template(name)
+
+
+def _prose(text: str) -> Markup:
+    """Text with what stands in backticks as code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if position % 2 else escape(part)
+        for position, part in enumerate(parts)
+    )
+
+
+def _about(finding: Finding) -> RuleEntry | None:
+    rule = rule_classes().get(finding.rule)
+    return entry(rule) if rule else None

@@ -1,0 +1,154 @@
+"""Remedies that change the data: scale it, clean it, weigh it."""
+
+from __future__ import annotations
+
+from lossdoctor.evidence.data_quality import Tensor
+from lossdoctor.evidence.input_scale import ScaledInput
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.target_scale import ScaledTarget
+from lossdoctor.finding import Remedy
+from lossdoctor.rules._remedies.code import compile_code
+
+_ALL_BUT_FEATURES = "tuple(range(values.ndim - 1))"
+_SKEWED = 2.0
+_FEW_ROWS = 0.05
+
+
+def scale_inputs(scaled: ScaledInput, setup: Setup) -> Remedy:
+    """Bring one input to mean 0 and standard deviation 1, or pixels to [0, 1]."""
+    if scaled.looks_like_pixels:
+        return Remedy(
+            text="Divide the pixels by 255 before training and wherever you predict: the initial "
+            "weights are made for inputs around 1, and pixels have a range known in advance.",
+            code=_apply(scaled, setup, "", '{}.astype("float32") / 255'),
+        )
+    return Remedy(
+        text="Standardize each feature with the mean and standard deviation of the training rows, "
+        "and put everything the model sees later through the same numbers; this cures every rate "
+        "and optimizer at once, which a smaller learning rate would not.",
+        code=_apply(
+            scaled,
+            setup,
+            'values = np.asarray({X}, dtype="float64")\n'
+            f"mean, std = (f(values, axis={_ALL_BUT_FEATURES}) for f in (np.mean, np.std))\n"
+            "std = np.where(std > 0, std, 1.0)  # constant features become 0\n",
+            '((np.asarray({}) - mean) / std).astype("float32")',
+        ),
+    )
+
+
+def _apply(scaled: ScaledInput, setup: Setup, prepare: str, transform: str) -> str:
+    """Code that transforms one input of both sides; lists of several inputs are kept as lists."""
+    if len(setup.model.inputs) == 1:
+        lines = [f"{name} = {transform.format(name)}" for name in ("X", "X_val")]
+        return prepare.replace("{X}", "X") + "\n".join(lines)
+    place = f"[{scaled.index}]"
+    lines = ["X, X_val = list(X), list(X_val)"]
+    if prepare:
+        lines.append(prepare.replace("{X}", f"X{place}").rstrip())
+    lines += [f"{name}{place} = {transform.format(name + place)}" for name in ("X", "X_val")]
+    return "\n".join(lines)
+
+
+def normalize_in_model(setup: Setup) -> Remedy | None:
+    """A `Normalization` layer in front of a Sequential model, where one can stand."""
+    if setup.model.kind != "sequential":
+        return None
+    return Remedy(
+        text="Or let the model do it, so that saved models accept raw data: a Normalization layer "
+        "that has seen the training inputs.",
+        code="normalization = keras.layers.Normalization()\nnormalization.adapt(np.asarray(X))\n"
+        "model = keras.Sequential([normalization, *model.layers])\n" + compile_code(setup),
+    )
+
+
+def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
+    """Standardize the targets; for positive skewed ones their logarithm as the alternative."""
+    place = "" if len(setup.model.outputs) == 1 else f"[{target.head.index}]"
+    as_lists = "" if not place else "y, y_val = list(y), list(y_val)\n"
+    remedies = [
+        Remedy(
+            text="Standardize the targets with the training rows' mean and standard deviation, and "
+            "turn predictions back with the same two numbers; a smaller learning rate would only "
+            "trade the instability for slowness.",
+            code=as_lists + f'values = np.asarray(y{place}, dtype="float64")\n'
+            "y_mean, y_std = values.mean(axis=0), values.std(axis=0)\n"
+            "y_std = np.where(y_std > 0, y_std, 1.0)\n"
+            + "".join(
+                f'{y} = ((np.asarray({y}) - y_mean) / y_std).astype("float32")\n'
+                for y in (f"y{place}", f"y_val{place}")
+            )
+            + "# predictions in the target's own unit: model.predict(X) * y_std + y_mean",
+        )
+    ]
+    if target.summary.min > 0 and target.summary.skewness > _SKEWED:
+        remedies.append(
+            Remedy(
+                text=f"Or learn their logarithm: they are all positive and skewed (skewness "
+                f"{target.summary.skewness:.1f}), as prices and counts are. Standardize it as "
+                "above; np.exp turns predictions back.",
+                code=as_lists + f"y{place}, y_val{place} = np.log(y{place}), np.log(y_val{place})",
+            )
+        )
+    return remedies
+
+
+def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
+    """Get NaN and infinities out: drop few rows, fill the columns of many with the median."""
+    sides = [("X", "y")] if not tensor.validation else []
+    if tensor.validation or other_side:
+        sides.append(("X_val", "y_val"))
+    if tensor.kind == "weight":
+        return Remedy(
+            text="Give every example a finite weight: 0 leaves it out, 1 counts it like the others."
+        )
+    several = len(setup.model.inputs if tensor.kind == "input" else setup.model.outputs) > 1
+    if several:
+        return Remedy(
+            text=f"Leave out the examples in which {tensor.name} is not finite, from every input "
+            "and every target alike, or fill its columns with their median."
+        )
+    if tensor.kind == "target" or tensor.bad_row_share <= _FEW_ROWS:
+        why = (
+            "a target cannot be guessed"
+            if tensor.kind == "target"
+            else "so few cost nothing, while a filled-in value is a guess"
+        )
+        return Remedy(
+            text=f"Leave out the examples with such entries: {why}.",
+            code="\n".join(
+                f'values = np.asarray({x if tensor.kind == "input" else y}, dtype="float64")\n'
+                "keep = np.isfinite(values).reshape(len(values), -1).all(axis=1)\n"
+                f"{x}, {y} = np.asarray({x})[keep], np.asarray({y})[keep]"
+                for x, y in sides
+            ),
+        )
+    return Remedy(
+        text=f"Fill the gaps with each column's median: leaving out {tensor.bad_row_share:.0%} of "
+        "the examples would cost too many.",
+        code='values = np.asarray(X, dtype="float64")\n'
+        "values = np.where(np.isfinite(values), values, np.nan)\n"
+        "median = np.nan_to_num(np.nanmedian(values, axis=0))\n"
+        + "\n".join(f"{x} = np.where(np.isfinite({x}), {x}, median)" for x, _ in sides),
+    )
+
+
+def make_numeric(tensor: Tensor) -> Remedy:
+    """Turn strings or objects into numbers."""
+    names = ("X", "X_val") if tensor.kind == "input" else ("y", "y_val")
+    if tensor.kind != "target" or tensor.holds_numerals:
+        if tensor.holds_numerals or not tensor.summary.strings:
+            return Remedy(
+                text="The values are numbers kept as text or objects: convert them once.",
+                code="\n".join(f'{n} = np.asarray({n}).astype("float32")' for n in names),
+            )
+        return Remedy(
+            text="One-hot encode the columns that hold words (sklearn.preprocessing."
+            "OneHotEncoder), or give each an Embedding behind keras.layers.StringLookup."
+        )
+    return Remedy(
+        text="Number the classes: Keras' losses and metrics know no names.",
+        code="classes, y = np.unique(y, return_inverse=True)\n"
+        "y_val = np.searchsorted(classes, y_val)\n"
+        "# names of predictions: classes[model.predict(X).argmax(axis=-1)]",
+    )

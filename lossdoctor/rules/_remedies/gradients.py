@@ -1,0 +1,130 @@
+"""Remedies that let gradients reach the weights, or keep them from growing without bound."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Remedy
+from lossdoctor.record.run import LayerRecord
+from lossdoctor.rules._remedies.architecture import change_layers
+from lossdoctor.rules._remedies.code import compile_code
+
+SATURATING = {"sigmoid": 0.25, "hard_sigmoid": 0.2, "tanh": 1.0, "softsign": 1.0, "hard_tanh": 1.0}
+"""Activations with flat tails, and the largest slope of each."""
+RECURRENT = {"SimpleRNN", "LSTM", "GRU", "RNN"}
+_INITIALIZED = {"Dense", "Conv1D", "Conv2D", "Conv3D"}
+
+
+def relu_and_he(setup: Setup, why: str) -> Remedy:
+    """Give every hidden layer with a saturating activation a ReLU and weights scaled for it."""
+    changes: dict[str, dict[str, Any]] = {}
+    for layer in _hidden(setup):
+        if layer.class_name not in RECURRENT and layer.activation in SATURATING:
+            changes[layer.name] = {"activation": "relu"}
+    for layer in _hidden(setup):
+        if layer.class_name in _INITIALIZED and changes:
+            changes.setdefault(layer.name, {})["kernel_initializer"] = "he_uniform"
+    return Remedy(
+        text=f"Use relu with he_uniform in the hidden layers: {why}.",
+        code=change_layers(setup, changes),
+    )
+
+
+def fresh_weights(setup: Setup, layers: Collection[str], why: str) -> Remedy:
+    """Draw the kernels of `layers` anew, at the scale their activation calls for."""
+    changes: dict[str, dict[str, Any]] = {}
+    for layer in setup.model.layers:
+        if layer.name in layers and layer.kernel is not None:
+            rectified = _activation(setup, layer) in {"relu", "leaky_relu", "relu6", "elu", "silu"}
+            initializer = "he_uniform" if rectified else "glorot_uniform"
+            changes[layer.name] = {"kernel_initializer": initializer}
+    names = sorted({change["kernel_initializer"] for change in changes.values()})
+    return Remedy(
+        text=f"Start from {' and '.join(names) or 'he_uniform'}: {why}.",
+        code=change_layers(setup, changes),
+    )
+
+
+def zero_bias(setup: Setup, layers: Collection[str], why: str) -> Remedy:
+    """Start the biases of `layers` at zero."""
+    return Remedy(
+        text=f"Start the biases at zero: {why}.",
+        code=change_layers(setup, {name: {"bias_initializer": "zeros"} for name in layers}),
+    )
+
+
+def leaky_relu(setup: Setup, layers: Collection[str], why: str) -> Remedy:
+    """Let the units of `layers` pass a little gradient where they are off."""
+    rectified = {
+        layer.name: {"activation": "leaky_relu", "kernel_initializer": "he_uniform"}
+        for layer in setup.model.layers
+        if layer.name in layers and layer.activation == "relu" and layer.class_name in _INITIALIZED
+    }
+    return Remedy(text=f"Use leaky_relu: {why}.", code=change_layers(setup, rectified))
+
+
+def normalize_after(setup: Setup, layers: Collection[str], why: str) -> Remedy:
+    """Put a BatchNormalization behind each of `layers`, where the model is a plain chain."""
+    text = f"Put BatchNormalization behind {listed(layers)}: {why}."
+    if setup.model.kind != "sequential":
+        return Remedy(text=text)
+    names = ", ".join(f'"{name}"' for name in layers)
+    return Remedy(
+        text=text,
+        code="normalized = keras.Sequential([keras.Input(model.input_shape[1:])])\n"
+        "for layer in model.layers:\n"
+        "    normalized.add(type(layer).from_config(layer.get_config()))\n"
+        f"    if layer.name in {{{names}}}:\n"
+        "        normalized.add(keras.layers.BatchNormalization())\n"
+        "model = normalized\n" + compile_code(setup),
+    )
+
+
+def clip_norm(setup: Setup, norm: float, why: str) -> Remedy:
+    """Clip the global gradient norm at a value this run calls ordinary."""
+    text = f"Clip the global gradient norm at {norm:.2g}: {why}."
+    return Remedy(text=text, code=compile_code(setup, global_clipnorm=float(f"{norm:.2g}")))
+
+
+def recurrent_layers(setup: Setup) -> tuple[str, ...]:
+    """The names of the recurrent layers."""
+    return tuple(layer.name for layer in setup.model.layers if layer.class_name in RECURRENT)
+
+
+def saturating_layers(setup: Setup, layers: Collection[str]) -> tuple[LayerRecord, ...]:
+    """Those of `layers` whose own activation has flat tails; recurrent layers apart."""
+    return tuple(
+        layer
+        for layer in setup.model.layers
+        if layer.name in layers
+        and layer.class_name not in RECURRENT
+        and _activation(setup, layer) in SATURATING
+    )
+
+
+def listed(names: Collection[str]) -> str:
+    """`'a'`, `'a' and 'b'`, `'a', 'b' and 3 more`."""
+    shown = [f"'{name}'" for name in names]
+    if len(shown) > 3:
+        shown = [*shown[:2], f"{len(shown) - 2} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _hidden(setup: Setup) -> list[LayerRecord]:
+    """All layers but the heads and what follows them."""
+    heads = [output.layer for output in setup.model.outputs if output.layer is not None]
+    last = min(heads, default=len(setup.model.layers))
+    return list(setup.model.layers[:last])
+
+
+def _activation(setup: Setup, layer: LayerRecord) -> str | None:
+    """The layer's activation, or that of the activation layer right behind it."""
+    if layer.activation not in (None, "linear"):
+        return layer.activation
+    index = setup.model.layers.index(layer)
+    behind = [other for other in setup.model.layers if index in other.inbound]
+    if len(behind) == 1 and not behind[0].weights and behind[0].activation:
+        return behind[0].activation
+    return layer.activation

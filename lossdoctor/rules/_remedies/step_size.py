@@ -1,0 +1,111 @@
+"""Remedies that change how far the optimizer steps."""
+
+from __future__ import annotations
+
+from lossdoctor.evidence.loss_curve import MARGIN, LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.step_size import ProposedRate, rounded
+from lossdoctor.finding import Remedy
+from lossdoctor.rules._remedies.code import compile_code
+
+
+def set_rate(setup: Setup, rate: float) -> str:
+    """Code that gives the model another learning rate and changes nothing else."""
+    if setup.optimizer is not None and setup.optimizer.schedule:
+        return compile_code(setup, learning_rate=rate)
+    return f"model.optimizer.learning_rate = {rate:g}"
+
+
+def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
+    """Lower the learning rate to a number derived from this run."""
+    return Remedy(
+        text=f"Lower the learning rate from {present:g} to {proposed.rate:g}: "
+        f"{_derived(proposed)}.",
+        code=set_rate(setup, proposed.rate),
+    )
+
+
+def lower_from_curve(curve: LossCurve) -> Remedy:
+    """Lower the learning rate by what the growth of the loss from epoch to epoch demands."""
+    factor = curve.stable_factor
+    if factor is None:
+        factor, why = 0.1, "the loss does not grow steadily enough to compute how much"
+    else:
+        why = (
+            "the steady growth of the loss puts the largest stable rate at "
+            f"{factor / MARGIN:.2g} times the present one, and half of it leaves a margin"
+        )
+    if curve.learning_rate is None:
+        return Remedy(
+            text=f"Multiply the learning rate by {factor:.2g}: {why}.",
+            code="rate = float(model.optimizer.learning_rate)\n"
+            f"model.optimizer.learning_rate = {factor:.2g} * rate",
+        )
+    rate = rounded(factor * curve.learning_rate)
+    return Remedy(
+        text=f"Lower the learning rate from {curve.learning_rate:g} to {rate:g}: {why}.",
+        code=f"model.optimizer.learning_rate = {rate:g}",
+    )
+
+
+def decay_rate(curve: LossCurve, present: float | None) -> Remedy:
+    """Let the learning rate fade to zero over the run."""
+    if not present or not curve.total_steps:
+        return Remedy(
+            text="Let the learning rate decay over the run (keras.optimizers.schedules."
+            "CosineDecay, or the callback ReduceLROnPlateau), so that the last steps are small "
+            "enough to settle."
+        )
+    return Remedy(
+        text=f"Let the learning rate fade from {present:g} to 0 over the run's "
+        f"{curve.total_steps:,} steps: large steps early for speed, small ones late to settle.",
+        code="model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(\n"
+        f"    {present:g}, decay_steps={curve.total_steps}\n)",
+    )
+
+
+def raise_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
+    """Raise the learning rate to a number derived from this run."""
+    return Remedy(
+        text=f"Raise the learning rate from {present:g} to {proposed.rate:g}: "
+        f"{_derived(proposed)}. More epochs would get there too, but it would take "
+        f"{proposed.rate / present:,.0f} times as many.",
+        code=set_rate(setup, proposed.rate),
+    )
+
+
+def clip_gradients(setup: Setup) -> Remedy | None:
+    """Clip the global gradient norm, where the optimizer does not clip already."""
+    optimizer = setup.optimizer
+    if optimizer and (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
+        return None
+    return Remedy(
+        text="If single batches still throw the run off at the lower rate, clip the gradients: a "
+        "step then cannot be longer than the learning rate times this norm.",
+        code="model.optimizer.global_clipnorm = 1.0",
+    )
+
+
+def adaptive_optimizer(setup: Setup) -> Remedy | None:
+    """Adam in place of SGD, which needs a rate fitted to the size of the gradients."""
+    if setup.optimizer is None or setup.optimizer.class_name != "SGD":
+        return None
+    return Remedy(
+        text="Or use Adam, whose steps do not depend on the size of the gradients.",
+        code=compile_code(setup, optimizer="keras.optimizers.Adam(learning_rate=0.001)"),
+    )
+
+
+def _derived(proposed: ProposedRate) -> str:
+    if proposed.basis == "update":
+        return (
+            f"the first update then changes the weights by {proposed.update_ratio:.0%} "
+            f"instead of {proposed.value:.2g} of their size"
+        )
+    if proposed.basis == "decades":
+        return "a tenth of the present one, since the run left nothing to compute one from"
+    source = "secant curvature" if proposed.basis == "curvature" else "growth of the loss"
+    return (
+        f"{MARGIN:g} times the largest stable rate {proposed.largest_stable:.2g} that the {source} "
+        f"gives (λ = {proposed.value:.3g})"
+    )

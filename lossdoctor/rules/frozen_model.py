@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.initialization import Initialization
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._remedies.architecture import listed, unfreeze
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenModel(Rule):
+    """Weights that should learn are not trainable.
+
+    **What it detects.** A model without trainable weights, or one in which layers are frozen at
+    their random start.
+
+    **Why it matters.** Frozen weights never move. Freezing makes sense for layers that have
+    learned something before; a random layer that is frozen hands random features on, and the
+    layers behind it can only make the best of them.
+
+    **How it is measured.** Trainable parameters of the compiled model; a frozen kernel counts as
+    random when its spread is that of a fresh draw of its own initializer.
+
+    **How to fix it.** Set `trainable = True` and compile again.
+
+    **When it is wrong.** Random features that are meant (extreme learning machines, reservoirs)
+    look the same. A pretrained body does not: its weights are no draw of any initializer.
+
+    **References.** Keras documentation, Transfer learning and fine-tuning.
+    """
+
+    title = "Frozen weights"
+    severity = Severity.ERROR
+    stage = Stage.ARCHITECTURE
+    explains = STUCK
+
+    learned: float = threshold(
+        0.95,
+        fires="below",
+        unit="share of what can be learned",
+        source="where random features leave a twentieth of the errors they are enough",
+    )
+
+    def check(
+        self, setup: Setup, initial: Initialization | None, outcome: TrainingOutcome | None
+    ) -> Findings:
+        model = setup.model
+        if not model.parameters:
+            raise NotApplicable("the model has no weights")
+        if not model.trainable_parameters:
+            yield self.finding(
+                f"None of the {model.parameters:,} parameters is trainable, so nothing can change.",
+                measurements=[
+                    Measurement(
+                        name="trainable parameters",
+                        value=0,
+                        unit="parameters",
+                        threshold=1,
+                        fires="below",
+                    )
+                ],
+                layers=[layer.name for layer in model.layers if layer.kernel is not None],
+                remedies=[_unfreeze(setup)],
+            )
+            return
+        frozen = () if initial is None or initial.pretrained else initial.frozen
+        random = [kernel.layer.name for kernel in frozen if kernel.follows_its_law]
+        if random:
+            learned = outcome is not None and outcome.share >= self.learned
+            yield self.finding(
+                f"{listed(random)} {'are' if len(random) > 1 else 'is'} frozen at "
+                f"{'their' if len(random) > 1 else 'its'} random start; only "
+                f"{model.trainable_parameters:,} of {model.parameters:,} parameters can learn"
+                + (f", which was enough: {outcome.sentence}." if learned and outcome else "."),
+                severity=Severity.INFO if learned else Severity.WARNING,
+                measurements=[
+                    Measurement(
+                        name="frozen random layers",
+                        value=len(random),
+                        unit="layers",
+                        threshold=0,
+                        fires="above",
+                    )
+                ],
+                layers=random,
+                remedies=[_unfreeze(setup)],
+            )
+
+
+def _unfreeze(setup: Setup) -> Remedy:
+    return Remedy(
+        text="Make the layers trainable and compile again: Keras reads `trainable` when it "
+        "compiles, so setting it alone changes nothing.",
+        code=unfreeze(setup),
+    )

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.baseline import Baseline
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.finding import Finding, Measurement, Severity, Stage
+from lossdoctor.rules._remedies.capacity import learn_by_heart
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+FEWEST_STEPS = 100
+FEWEST_EPOCHS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossPlateau(Rule):
+    """The loss never got materially below that of a constant prediction.
+
+    **What it detects.** A finished run that predicts no better than the best constant would.
+
+    **Why it matters.** The loss of the best constant (ln C for C equally frequent classes, the
+    variance of the targets under MSE) is what a model reaches that ignores its inputs. A run that
+    stays there has learned nothing from them, whatever its metrics say.
+
+    **How it is measured.** The lowest typical loss of any stretch of epochs, or the trained
+    model's own loss in inference mode where that is lower, against the compiled loss of the best
+    constant prediction, minus the floor that soft labels set. A history without targets is judged
+    only where it stays at ln C, the loss of uninformed predictions, for C up to ten.
+
+    **How to fix it.** By its cause: where another finding explains it, start there. Otherwise try
+    whether the model can learn a few examples by heart: if not, the fault is in the model or the
+    loss, if so, in the data or the size of the model.
+
+    **When it is wrong.** Where the inputs truly say little about the targets (returns, coin
+    tosses), a loss 1 % below the baseline can be all there is.
+
+    **References.** Karpathy, A Recipe for Training Neural Networks (2019): "overfit one batch".
+    """
+
+    title = "Loss stuck at the level of a constant prediction"
+    severity = Severity.ERROR
+    stage = Stage.ARCHITECTURE
+    explains = frozenset({"loss_metric_divergence", "noisy_gradients", "underfitting"})
+
+    improvement: float = threshold(
+        0.02,
+        fires="below",
+        unit="of a constant prediction's loss",
+        source="reasoning: 300 binary examples move the baseline itself by about this much",
+    )
+
+    def check(self, curve: LossCurve, baseline: Baseline | None) -> Findings:
+        steps = curve.total_steps
+        if len(curve.loss) < FEWEST_EPOCHS and (steps is None or steps < FEWEST_STEPS):
+            raise NotApplicable("the run is too short to call its loss stuck")
+        if baseline is None:
+            yield self._at_chance(curve)
+            return
+        improvement = 1 - baseline.best
+        if improvement < self.improvement:
+            best = baseline.floor + baseline.best * baseline.scale
+            yield self.finding(
+                f"The loss never fell materially below {baseline.value:.4g}, which is what the "
+                f"best constant prediction costs: its lowest was {best:.4g}.",
+                measurements=[
+                    self.measure("improvement", improvement),
+                    Measurement(name="loss of the best constant", value=baseline.value),
+                ],
+                remedies=[learn_by_heart()],
+            )
+
+    def _at_chance(self, curve: LossCurve) -> Finding:
+        curve.require_known_meaning()
+        classes = curve.chance_classes
+        if classes is None:
+            raise NotApplicable(
+                "the loss of the best constant prediction: run with LossDoctor(), which sees the "
+                "targets"
+            )
+        return self.finding(
+            f"The loss stays at ln {classes} = {math.log(classes):.4g}, which is what knowing "
+            f"nothing costs with {classes} classes: its lowest was {curve.best:.4g}.",
+            measurements=[
+                self.measure("improvement", max(0.0, 1 - curve.best / math.log(classes)))
+            ],
+            remedies=[learn_by_heart()],
+        )

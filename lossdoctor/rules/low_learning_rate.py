@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.rules._remedies.step_size import adaptive_optimizer, raise_rate
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+SIGNIFICANCE = 0.01
+LARGE = 0.1
+HOPELESS = 0.9
+"""Where a constant prediction's loss has hardly been left, the loss need not visibly fall."""
+_MEASURED = "1,100 runs of random MLPs on 17 tasks with known best rates: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowLearningRate(Rule):
+    """The learning rate is so low that the run ends long before it has learned.
+
+    **What it detects.** A loss still far from its floor and still falling, while every update
+    changes the weights by a vanishing share.
+
+    **Why it matters.** To learn a task the weights of a fresh network must change by about their
+    own size. With updates of 1/100,000 of the weights that takes some 100,000 steps.
+
+    **How it is measured.** ‖Δw‖/‖w‖ of the fastest kernel at the steps of the quickest quarter of
+    the run (so that a schedule that has decayed, or a converged end, does not count), with where
+    the loss ends and what half as many epochs again would gain at the slope of the second half.
+
+    **How to fix it.** The rate whose first update is about 1 % of the weights (3 % without
+    momentum); or Adam, whose steps do not depend on how small the gradients are.
+
+    **When it is wrong.** Fine-tuning needs no more than small steps, and ends with a low loss: it
+    is left alone, as is a run that has converged. Where gradients vanish or labels do not fit the
+    loss, small updates are a consequence; those rules explain this one.
+
+    **References.** Karpathy, CS231n notes (2015), "Ratio of weights:updates": around 1e-3.
+    Bengio, Practical recommendations for gradient-based training (2012), section 3.1.1.
+    """
+
+    title = "Learning rate too low"
+    severity = Severity.WARNING
+    stage = Stage.STEP_SIZE
+    explains = frozenset(
+        {
+            "constant_predictions",
+            "loss_metric_divergence",
+            "loss_plateau",
+            "noisy_gradients",
+            "underfitting",
+            "undertrained",
+        }
+    )
+
+    update_ratio: float = threshold(
+        3e-4,
+        fires="below",
+        unit="of the weights per step",
+        source=_MEASURED + "with `remaining` and `gain` ...",
+    )
+    remaining: float = threshold(
+        0.3,
+        fires="above",
+        unit="of a constant prediction's loss",
+        source=_MEASURED + "nine in ten runs that learned their task end below 0.29",
+    )
+    gain: float = threshold(
+        0.02,
+        fires="above",
+        unit="of a constant prediction's loss by half as many epochs again",
+        source=_MEASURED + "a quarter of the runs with too low a rate gain less, but those are "
+        "also above 0.9 of a constant prediction's loss",
+    )
+
+    def check(self, curve: LossCurve, sizes: StepSize, scale: LossScale, setup: Setup) -> Findings:
+        if curve.non_finite is not None:
+            raise NotApplicable("the loss stopped being finite")
+        if sizes.optimizer is not None and sizes.optimizer.learning_rate == 0:
+            raise NotApplicable("the learning rate is 0")
+        gain = curve.gain_ahead / scale.value
+        falling = curve.tail.falls(SIGNIFICANCE) and gain > self.gain
+        # After a few large steps units are dead or saturated, and the small updates their fault.
+        if sizes.peak > LARGE or sizes.typical >= self.update_ratio:
+            return
+        if scale.end <= self.remaining:
+            return
+        if not falling and scale.end <= HOPELESS:
+            return
+        proposed = sizes.raise_rate()
+        adaptive = adaptive_optimizer(setup)
+        yield self.finding(
+            f"At a learning rate of {sizes.present_rate:g} a step changes the weights by only "
+            f"{sizes.typical:.1e} of their size, so that after {sizes.total_steps:,} steps the "
+            f"loss still stands at {scale.end:.2g} {scale.unit}.",
+            measurements=[
+                self.measure("update_ratio", sizes.typical),
+                self.measure("remaining", scale.end),
+                self.measure("gain", gain),
+                Measurement(name="learning rate", value=sizes.present_rate),
+            ],
+            remedies=[
+                raise_rate(setup, proposed, sizes.present_rate),
+                *([adaptive] if adaptive else []),
+            ],
+        )

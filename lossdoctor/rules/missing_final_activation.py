@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
+from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, LossFamily, OutputHeads
+from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK, UNSTABLE
+from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.labels import Contract, contract_code, fitting, from_logits_loss
+from lossdoctor.rules._rule import Findings, Rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingFinalActivation(Rule):
+    """A cross-entropy is fed something other than probabilities.
+
+    **What it detects.** A cross-entropy or KL divergence with `from_logits=False` on a head whose
+    last activation is not a sigmoid or softmax: linear, relu, tanh and the like.
+
+    **Why it matters.** Keras clips the output to [1e-7, 1 - 1e-7] before the logarithm. Outside
+    (0, 1) the gradient is zero, so examples predicted there are never corrected, the loss jumps
+    to 16 for each that is wrong, and a relu whose units are all zero gives 0/0 = NaN.
+
+    **How it is measured.** From the head's activation in the configuration, the `Activation` and
+    `Softmax` layers behind it and the computation graph, never from names. Where the last
+    operation is unknown, from recorded predictions outside [0, 1].
+
+    **How to fix it.** Give the head the activation, or keep it linear and let the loss apply it:
+    `from_logits=True`.
+
+    **When it is wrong.** A custom layer that returns probabilities is recognized by its recorded
+    outputs only; before training it is reported as not decidable.
+
+    **References.** Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.2.2.
+    Measured on Keras 3.15.1: `tests/test_keras_facts.py`.
+    """
+
+    title = "No probability at the output"
+    severity = Severity.ERROR
+    stage = Stage.CONTRACT
+    explains = STUCK | UNSTABLE | {"metric_task"}
+
+    def check(self, outputs: OutputHeads, encoding: LabelEncoding | None) -> Findings:
+        judged = {j.head.index: j for j in encoding.judged} if encoding else {}
+        for head in outputs.judged_by_keras():
+            wants_probabilities = (
+                head.family in CROSS_ENTROPIES or head.family is LossFamily.DIVERGENCE
+            )
+            if wants_probabilities and not head.loss.from_logits and head.is_probability is False:
+                yield self.finding(
+                    f"{head.loss.name} expects probabilities and {head.label} returns "
+                    f"{_returned(head)}; outside (0, 1) Keras clips them and the gradient is zero.",
+                    measurements=_range(head),
+                    layers=head.layer_names,
+                    remedies=_remedies(outputs, head, judged.get(head.index)),
+                )
+
+
+def _returned(head: Head) -> str:
+    if head.activation is None or head.range is None:
+        return "values outside [0, 1]"
+    return f"{head.activation} values"
+
+
+def _range(head: Head) -> list[Measurement]:
+    seen = head.predictions or head.initial_predictions
+    low, high = (seen.min, seen.max) if seen else (head.range or (0.0, 0.0))
+    return [
+        Measurement(name="lowest output", value=low, threshold=0.0, fires="below"),
+        Measurement(name="highest output", value=high, threshold=1.0, fires="above"),
+    ]
+
+
+def _remedies(outputs: OutputHeads, head: Head, judged: Judged | None) -> list[Remedy]:
+    contract = fitting(judged) if judged and not judged.numbers_under_class_loss else _usual(head)
+    found = [
+        Remedy(
+            text=f"Give {head.label} activation={contract.activation!r}: `predict` then returns "
+            "probabilities, which is also what accuracy compares with 0.5.",
+            code=contract_code(outputs.setup, head, contract),
+        )
+    ]
+    if head.activation == "linear" and head.family in CROSS_ENTROPIES:
+        code = (
+            ""
+            if len(outputs.heads) > 1
+            else compile_code(outputs.setup, loss=from_logits_loss(head))
+        )
+        text = "Or keep the head linear and tell the loss: it then works on the exact logits."
+        found.append(Remedy(text=text, code=code))
+    return found
+
+
+def _usual(head: Head) -> Contract:
+    units = head.units or 1
+    sigmoid = head.family is LossFamily.BINARY or units == 1
+    return Contract(activation="sigmoid" if sigmoid else "softmax", units=units)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.generalization import Generalization
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Onset, Severity, Stage
+from lossdoctor.rules._remedies.regularization import against_overfitting
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+SIGNIFICANCE = 0.01
+FEWEST_ROWS = 50
+LEARNED = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfitting(Rule):
+    """The model learns its training examples by heart instead of the task.
+
+    **What it detects.** A validation loss that has risen persistently from its lowest value, or
+    stands far above the training loss, while the training loss is low and the validation metric is
+    worse than it was or than the training metric.
+
+    **Why it matters.** Every further epoch makes predictions on new data worse, although the
+    training loss looks better all the time.
+
+    **How it is measured.** The typical validation loss of the last epochs against the lowest of
+    any stretch as long, with a Mann-Kendall trend in between (p < 0.01) and a rise beyond twice
+    the jumps from epoch to epoch. The metric counts where one was logged, with two standard errors
+    of an accuracy over that many validation examples.
+
+    **How to fix it.** Stop at the best epoch and keep its weights; then more data or augmentation,
+    dropout and weight decay, or fewer units.
+
+    **When it is wrong.** A validation set that differs from the training set, or batch statistics
+    that do, also open a gap: those rules explain this one. Fewer than 50 validation examples
+    cannot tell. A metric that holds while the loss rises is `overconfidence`.
+
+    **References.** Prechelt, Early Stopping - But When? (1998). Srivastava et al., Dropout (2014).
+    """
+
+    title = "Overfitting"
+    severity = Severity.WARNING
+    stage = Stage.BUDGET
+
+    rise: float = threshold(
+        0.05,
+        fires="above",
+        unit="of a constant prediction's loss",
+        source="...",
+    )
+    gap: float = threshold(
+        0.4,
+        fires="above",
+        unit="of a constant prediction's loss",
+        source="...",
+    )
+    metric_gap: float = threshold(
+        0.1,
+        fires="above",
+        unit="",
+        source="AUTOTRAINER, DEFault: training minus validation accuracy",
+    )
+
+    def check(
+        self,
+        curves: Generalization,
+        scale: LossScale,
+        curve: LossCurve,
+        setup: Setup | None,
+    ) -> Findings:
+        if curves.rows is not None and curves.rows < FEWEST_ROWS:
+            raise NotApplicable(f"{curves.rows} validation examples are too few to tell")
+        if curve.unknown_meaning:
+            raise NotApplicable(curve.unknown_meaning)
+        rise, gap = curves.rise / scale.value, curves.gap / scale.value
+        risen = rise > self.rise and curves.has_risen(SIGNIFICANCE)
+        apart = gap > self.gap and curves.train_end / scale.value < LEARNED
+        if not (risen or apart) or curves.metric_worse(self.metric_gap) is False:
+            return
+        measurements = [self.measure("rise", rise), self.measure("gap", gap)]
+        if curves.metric is not None and curves.metric.sign > 0:
+            measurements.append(self.measure("metric_gap", curves.metric_gap or 0.0))
+        yield self.finding(
+            f"The validation loss ends at {curves.end:.4g} against a training loss of "
+            f"{curves.train_end:.4g}; its best was {curves.best:.4g} in epoch "
+            f"{curves.best_epoch + 1:,}.",
+            measurements=measurements,
+            onset=Onset(epoch=curves.best_epoch),
+            remedies=against_overfitting(curves, setup),
+        )

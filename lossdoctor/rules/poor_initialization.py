@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.initialization import Initialization, Kernel
+from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK, UNSTABLE
+from lossdoctor.rules._remedies.architecture import change_layers, listed
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+_RELU_FAMILY = {"relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoorInitialization(Rule):
+    """Initial weights that are all alike, or far too large or small.
+
+    **What it detects.** Kernels whose entries are all equal, kernels whose spread lies more than
+    ten times outside the band that He, Glorot and LeCun initialization span for their shape, and,
+    before training, hidden biases so far from zero that they decide alone.
+
+    **Why it matters.** Units that start alike get the same gradient and stay alike: the layer
+    counts as one unit, and zero kernels behind relu pass no gradient at all. A kernel ten times too
+    large multiplies signal and gradient by ten in every layer, one too small lets both fade.
+
+    **How it is measured.** Standard deviation of every dense, convolutional and recurrent kernel
+    before the first step, against √(2/fan_in), √(2/(fan_in + fan_out)) and √(1/fan_in).
+
+    **How to fix it.** he_uniform for the relu family, glorot_uniform otherwise; zero biases.
+
+    **When it is wrong.** Weights that were loaded or trained before are not judged: an optimizer
+    that has taken steps, or a kernel that cannot be a draw of its own initializer, shows them. A
+    zero head alone is harmless, and so is a run that learned anyway (INFO).
+
+    **References.** Glorot and Bengio (2010); He et al., Delving deep into rectifiers (2015).
+    """
+
+    title = "Poor initialization"
+    severity = Severity.WARNING
+    stage = Stage.ARCHITECTURE
+    explains = UNSTABLE | STUCK
+
+    deviation: float = threshold(
+        10.0,
+        fires="above",
+        unit="× outside the band of He, Glorot and LeCun",
+        source="a factor of ten per layer is a factor of a hundred over two; band by the papers",
+    )
+    bias: float = threshold(
+        5.0,
+        fires="above",
+        unit="standard units",
+        source="pre-activations start around ±1: one in three million reaches 5",
+    )
+    learned: float = threshold(
+        0.9,
+        fires="below",
+        unit="share of what can be learned",
+        source="a run that removed nine tenths of the errors has overcome its start",
+    )
+
+    def check(self, initial: Initialization, outcome: TrainingOutcome | None) -> Findings:
+        learned = outcome is not None and outcome.share >= self.learned
+        alike = _alike(initial.kernels)
+        if alike:
+            yield self._alike(initial, alike, learned)
+            return
+        off = [k for k in initial.kernels if max(k.excess, k.shortfall) > self.deviation]
+        free = [k for k in off if k.follows_its_law is not False]
+        biased = [k for k in initial.kernels if k.hidden and abs(k.bias) > self.bias]
+        if off and not free:
+            raise NotApplicable("the weights look loaded or trained before: cannot tell")
+        if free:
+            yield self._scale(initial, free, learned)
+        # In a run, whether such biases killed their units is measured (`dead_units`).
+        if biased and initial.before_training:
+            yield self._biased(initial, biased)
+
+    def _alike(self, initial: Initialization, alike: list[Kernel], learned: bool) -> Finding:
+        names = [kernel.layer.name for kernel in alike]
+        zero = all(kernel.is_zero for kernel in alike)
+        return self.finding(
+            f"All weights of {listed(names)} start at {'0' if zero else 'one and the same value'}, "
+            f"so {'no gradient passes and ' if zero else ''}all units of a layer stay alike.",
+            severity=Severity.INFO if learned else Severity.ERROR,
+            measurements=[Measurement(name="spread of the kernel", value=0.0)],
+            layers=names,
+            remedies=[_redraw(initial, alike)],
+        )
+
+    def _scale(self, initial: Initialization, off: list[Kernel], learned: bool) -> Finding:
+        worst = max(off, key=lambda k: max(k.excess, k.shortfall))
+        large = worst.excess > worst.shortfall
+        times = max(worst.excess, worst.shortfall)
+        return self.finding(
+            f"The weights of {listed([k.layer.name for k in off])} start with a standard deviation "
+            f"of {worst.weight.std:.2g}, {times:,.3g} times {'above' if large else 'below'} the "
+            f"{worst.low:.2g} to {worst.high:.2g} that suit their shape.",
+            severity=Severity.INFO if learned else None,
+            measurements=[self.measure("deviation", times)],
+            layers=[k.layer.name for k in off],
+            remedies=[_redraw(initial, off)],
+        )
+
+    def _biased(self, initial: Initialization, biased: list[Kernel]) -> Finding:
+        worst = max(biased, key=lambda k: abs(k.bias))
+        names = [k.layer.name for k in biased]
+        return self.finding(
+            f"The biases of {listed(names)} start around {worst.bias:.3g}, more than scaled inputs "
+            "can outweigh.",
+            measurements=[self.measure("bias", abs(worst.bias))],
+            layers=names,
+            remedies=[
+                Remedy(
+                    text="Start the biases at zero, so that the inputs decide which units are on.",
+                    code=change_layers(
+                        initial.setup, {name: {"bias_initializer": "zeros"} for name in names}
+                    ),
+                )
+            ],
+        )
+
+
+def _alike(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """The kernels to blame: all where nothing tells units apart, else zero ones behind relu."""
+    several_units = any(k.hidden and k.weight.shape[-1] > 1 for k in kernels)
+    if several_units and all(k.is_constant for k in kernels):
+        return list(kernels)
+    return [k for k in kernels if k.hidden and k.is_zero and k.layer.activation in _RELU_FAMILY]
+
+
+def _redraw(initial: Initialization, kernels: list[Kernel]) -> Remedy:
+    suited = {
+        k.layer.name: "he_uniform" if k.layer.activation in _RELU_FAMILY else "glorot_uniform"
+        for k in kernels
+    }
+    chosen = " and ".join(sorted(set(suited.values())))
+    return Remedy(
+        text=f"Draw the weights at the scale their shape asks for ({chosen}): He for the relu "
+        "family, which halves the signal, Glorot for the others. Another learning rate cannot "
+        "make up for it, as every layer needs another one.",
+        code=change_layers(
+            initial.setup, {name: {"kernel_initializer": law} for name, law in suited.items()}
+        ),
+    )

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.generalization import Generalization
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.rules._remedies.budget import train_longer
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+SIGNIFICANCE = 0.01
+LEARNED = 0.9
+CALM = 1.0
+UNTRAINED = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undertrained(Rule):
+    """Training ended while the loss was still on its way down.
+
+    **What it detects.** A run whose training and validation loss were still falling at a material
+    slope at its last epoch, or that made so few steps that nothing could have been learned.
+
+    **Why it matters.** The model is worse than the same program would make it by running longer;
+    judging its architecture, data or rate at that point judges the wrong thing.
+
+    **How it is measured.** By the Theil-Sen slope of the second half of the run (Mann-Kendall
+    p < 0.01; of single steps in a run of less than eight epochs): what half as many epochs again
+    would gain, as a share of the distance from a constant prediction's loss to the floor.
+
+    **How to fix it.** More epochs; EarlyStopping with a validation set can end them in time.
+
+    **When it is wrong.** A loss that creeps on forever (a separable problem under cross-entropy)
+    gains less than the threshold, and a model that already makes no errors is left alone. Where
+    the steps are vanishingly small, a higher rate is the better cure: `low_learning_rate`
+    explains this finding.
+
+    **References.** Prechelt, Early Stopping - But When? (1998).
+    """
+
+    title = "Stopped before the loss had come down"
+    severity = Severity.WARNING
+    stage = Stage.BUDGET
+
+    gain: float = threshold(
+        0.08,
+        fires="above",
+        unit="of a constant prediction's loss by half as many epochs again",
+        source="...",
+    )
+    steps: float = threshold(
+        100,
+        fires="below",
+        unit="steps",
+        source="...",
+    )
+
+    def check(
+        self,
+        curve: LossCurve,
+        scale: LossScale,
+        setup: Setup | None,
+        sizes: StepSize | None,
+        validation: Generalization | None,
+        outcome: TrainingOutcome | None,
+    ) -> Findings:
+        if curve.non_finite is not None:
+            raise NotApplicable("the loss stopped being finite")
+        if setup and any(c.class_name == "EarlyStopping" for c in setup.fit.callbacks or ()):
+            raise NotApplicable("EarlyStopping decided when to end the run")
+        if outcome is not None and outcome.share >= LEARNED:
+            return
+        if validation is not None and validation.since_best.rises(SIGNIFICANCE):
+            return
+        # A straight line overshoots where the loss nears its floor.
+        gain = min(curve.gain_ahead / scale.value, scale.end / 2)
+        calm = sizes is not None and sizes.peak < CALM
+        steps = curve.total_steps
+        short = calm and steps is not None and steps < self.steps and scale.end > UNTRAINED
+        if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > self.gain):
+            return
+        epochs = len(curve.loss)
+        message = (
+            f"Training ended after {steps:,} steps, with the loss still at {scale.end:.2g} "
+            f"{scale.unit}."
+            if short
+            else f"When training ended after {epochs:,} epochs the loss was falling so fast that "
+            f"half as many again would gain {gain:.0%} {scale.unit}."
+        )
+        measurements = [self.measure("gain", gain)]
+        if short:
+            measurements.append(self.measure("steps", float(steps or 0)))
+        yield self.finding(
+            message,
+            measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
+            remedies=[train_longer(curve)],
+        )

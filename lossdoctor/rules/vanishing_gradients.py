@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.gradient_flow import GradientFlow
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.update_ratio import UpdateRatio
+from lossdoctor.finding import Measurement, Onset, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.gradients import (
+    SATURATING,
+    fresh_weights,
+    listed,
+    normalize_after,
+    recurrent_layers,
+    relu_and_he,
+    saturating_layers,
+)
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+PERSISTENT = 0.75
+"""Share of the sampled steps at which the gradient must be that faint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanishingGradients(Rule):
+    """Gradients fade on their way back to the first layers, which therefore do not learn.
+
+    **What it detects.** Layers near the input whose gradient is, through most of the run, over a
+    thousand times fainter than the head's, and which either hardly move or belong to a model that
+    has learned nothing.
+
+    **Why it matters.** Every layer multiplies the gradient by its weights and the slope of its
+    activation. A sigmoid's slope is at most 0.25: ten of them leave a millionth. The first layers
+    stay random, and what they lose of the input no later layer can bring back.
+
+    **How it is measured.** Per layer, the root mean square over the non-zero entries of its
+    gradient, divided by the head's, at sampled steps: the median over the run, and the share of
+    steps below the threshold. Adam rescales faint gradients, so its updates are not small; there
+    the loss decides, by whether it ever left that of a constant prediction.
+
+    **How to fix it.** relu with he initialization (slope 1, scale kept), normalization layers,
+    residual connections, LSTM or GRU for a SimpleRNN. A higher learning rate is no cure: it
+    enlarges the head's gradient by the same factor.
+
+    **When it is wrong.** A converged run has small gradients in all layers alike and is silent, as
+    are frozen layers, embeddings with few rows in use, and inputs that are mostly zero.
+
+    **References.** Hochreiter, Untersuchungen zu dynamischen neuronalen Netzen (1991). Glorot and
+    Bengio, Understanding the difficulty of training deep feedforward neural networks (2010).
+    """
+
+    title = "Vanishing gradients"
+    severity = Severity.WARNING
+    stage = Stage.ARCHITECTURE
+    explains = frozenset(
+        {
+            "constant_predictions",
+            "dead_units",
+            "loss_metric_divergence",
+            "loss_plateau",
+            "low_learning_rate",
+            "noisy_gradients",
+            "stalled_updates",
+            "underfitting",
+            "undertrained",
+        }
+    )
+
+    norm_ratio: float = threshold(
+        1e-3,
+        fires="below",
+        unit="first / last layer, per parameter",
+        source="AutoTrainer; measured: 38 healthy set-ups lie at 0.05 to 3, four sigmoid layers at "
+        "2e-3, five at 5e-4 (no longer learn with SGD), ten at 1e-7 to 2e-6",
+    )
+    update_ratio: float = threshold(
+        1e-5,
+        fires="below",
+        unit="of the weights per step",
+        source="TorchMortem, DeepDiagnosis; measured: ten sigmoid layers under SGD at 3e-10 to "
+        "1e-7, healthy first layers above 8e-5",
+    )
+    remaining: float = threshold(
+        0.9,
+        fires="above",
+        unit="of a constant prediction's loss",
+        source="measured: ten sigmoid layers end at 1.00 to 1.02 under SGD and Adam alike; six "
+        "under Adam recover, end at 0.74, and are left alone",
+    )
+
+    def check(
+        self, flow: GradientFlow, updates: UpdateRatio, scale: LossScale | None, setup: Setup
+    ) -> Findings:
+        starved = flow.starved(self.norm_ratio)
+        if not starved or flow.share_below(self.norm_ratio) < PERSISTENT:
+            return
+        moved = max(updates.typical(layer) for layer in starved)
+        failed = scale is not None and scale.end > self.remaining
+        if not failed and not moved < self.update_ratio:
+            return
+        yield self.finding(
+            f"'{starved[0]}' receives {flow.attenuation:,.0f} times less gradient per parameter "
+            f"than '{flow.head}', and a step moves {listed(starved)} by {moved:.1e} of their size"
+            + (f"; the loss ends at {scale.end:.3g} {scale.unit}." if scale else "."),
+            severity=Severity.ERROR if failed else None,
+            measurements=[
+                self.measure("norm_ratio", 1 / flow.attenuation),
+                self.measure("update_ratio", moved)
+                if moved < self.update_ratio
+                else Measurement(name="update ratio", value=moved),
+                *([self.measure("remaining", scale.end)] if failed and scale else []),
+                Measurement(name="starved layers", value=len(starved)),
+            ],
+            layers=starved,
+            onset=Onset(epoch=0, step=int(flow.step[0])),
+            remedies=_remedies(setup, starved),
+        )
+
+
+def _remedies(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
+    normalize = normalize_after(
+        setup,
+        starved,
+        "it restores the scale of the signal at every layer, forward and backward",
+    )
+    saturating = saturating_layers(setup, starved)
+    if saturating:
+        name = next(layer.activation for layer in saturating) or "the activation"
+        slope = SATURATING.get(name, 1.0)
+        why = (
+            f"{name}, with a slope of at most {slope:g}, shrinks the gradient at each of "
+            f"{len(saturating)} layers, relu has slope 1 and this initialization keeps the scale; "
+            "a higher learning rate would enlarge the head's gradient just as much"
+        )
+        return [relu_and_he(setup, why), normalize]
+    recurrent = [name for name in recurrent_layers(setup) if name in starved]
+    if recurrent:
+        return [
+            Remedy(
+                text=f"Use LSTM or GRU in {listed(recurrent)}: their gates carry the gradient "
+                "over many time steps without multiplying it by the same weights each time."
+            ),
+            normalize,
+        ]
+    why = (
+        "these activations pass the gradient on, so the weights are too small to carry it; this "
+        "scale keeps its size from layer to layer"
+    )
+    return [
+        fresh_weights(setup, starved, why),
+        normalize,
+        Remedy(
+            text="Or add residual connections (keras.layers.Add around every two layers): the "
+            "gradient then has a way to the input that no weight can shrink."
+        ),
+    ]

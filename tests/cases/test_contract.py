@@ -1,0 +1,87 @@
+"""What holds for all cases, without training any."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lossdoctor.cases import cases, get_case
+
+CATALOGUE = {
+    # The catalogue's slugs; a case may name a rule before its file is written.
+    *"""single_unit_softmax missing_final_activation double_softmax final_activation_range
+    output_units loss_label_encoding labels_out_of_range hinge_label_encoding loss_task metric_task
+    target_rank saturated_output constant_predictions missing_hidden_activation
+    saturating_hidden_activations relu_recurrent poor_initialization excessive_dropout
+    excessive_regularization frozen_model small_batch_normalization optimizer_settings
+    mixed_precision_head unstable_learning_rate unscaled_inputs unscaled_targets non_finite_data
+    constant_features class_imbalance missing_class ordered_data validation_shift
+    validation_overlap label_noise target_outliers input_outliers too_few_examples
+    uninformative_inputs non_finite_loss diverging_loss high_learning_rate low_learning_rate
+    oscillating_loss loss_plateau undertrained underfitting overfitting overconfidence
+    validation_below_training train_inference_gap high_initial_loss negative_loss
+    loss_metric_divergence schedule_shock early_stopping_settings vanishing_gradients
+    exploding_gradients dead_units saturated_activations stalled_updates exploding_weights
+    noisy_gradients""".split()
+}
+TUTORIALS = {
+    "regression-mse",
+    "regression-msle",
+    "regression-mae",
+    "circles-bce",
+    "circles-hinge",
+    "circles-squared-hinge",
+    "blobs-categorical",
+    "blobs-sparse",
+    "blobs-kl",
+}
+BROKEN = [case for case in cases() if case.broken]
+HEALTHY = [case for case in cases() if not case.broken]
+
+
+def test_names_are_unique():
+    names = [case.name for case in cases()]
+    assert len(names) == len(set(names))
+
+
+def test_there_are_nine_tutorials_and_at_least_forty_broken_twins():
+    assert {case.name for case in HEALTHY} >= TUTORIALS
+    assert len(BROKEN) >= 40
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
+def test_a_broken_twin_names_its_fault_its_twin_and_real_rules(case):
+    assert case.fault
+    assert case.name.startswith(f"{case.healthy}/")
+    assert not get_case(case.healthy).broken
+    assert {case.must_find, *case.also_right, *case.must_not_find} <= CATALOGUE
+    assert case.must_find not in case.must_not_find
+
+
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
+def test_a_healthy_case_must_find_nothing_and_states_its_score(case):
+    assert case.must_find is None
+    assert not case.fault
+    assert case.passing is not None
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case.name)
+def test_a_twin_differs_from_its_healthy_case(case):
+    assert case.recipe != get_case(case.healthy).recipe
+    assert case.recipe.score is get_case(case.healthy).recipe.score
+
+
+def test_an_unknown_name_is_answered_with_the_closest_ones():
+    with pytest.raises(ValueError, match="'circles-hinge/labels-0-1'"):
+        get_case("circle-hinge/labels-01")
+    with pytest.raises(ValueError, match="demo --list"):
+        get_case("zzz")
+
+
+def test_listing_cases_does_not_import_keras():
+    code = (
+        "import sys; from lossdoctor.cases import cases; cases(); assert 'keras' not in sys.modules"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

@@ -1,0 +1,75 @@
+import dataclasses
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import RunRecord
+from tests.records import (
+    chain,
+    config_record,
+    dense,
+    findings_of,
+    layer,
+    learned,
+    mlp,
+    outcome_of,
+    weighted,
+)
+
+SLUG = "excessive_dropout"
+Y = [0, 1] * 20
+HEAD = dense("head", 1, 64)
+
+
+def dropout(rate, units=64, name="drop", **changes):
+    made = layer(name, "Dropout", rate=rate)
+    shape = (None, units)
+    return dataclasses.replace(made, input_shape=shape, output_shape=shape, **changes)
+
+
+def found(*layers):
+    return findings_of(SLUG, config_record(model=chain(*layers), y=Y))
+
+
+def test_rates_above_one_half():
+    (finding,) = found(dense("a", 64, 20, activation="relu"), dropout(0.8), HEAD)
+    assert finding.severity is Severity.WARNING
+    assert "'drop' drops 80% of the units, which leaves 12.8 of 64" in finding.message
+    assert '"drop": {"rate": 0.2}' in finding.remedies[0].code
+
+
+def test_silent_up_to_one_half():
+    assert found(dense("a", 64, 20), dropout(0.5), HEAD) == ()
+
+
+def test_dropout_behind_the_head():
+    (finding,) = found(dense("a", 64, 20), HEAD, dropout(0.2, units=1))
+    assert "of the answers themselves" in finding.message
+    assert '"drop": {"rate": 0.0}' in finding.remedies[0].code
+
+
+def test_too_few_units_are_left():
+    (finding,) = found(dense("a", 7, 20), dropout(0.5, units=7), HEAD)
+    assert finding.measurements[0].name == "kept units"
+    assert found(dense("a", 8, 20), dropout(0.5, units=8), HEAD) == ()
+
+
+def test_recurrent_dropout():
+    lstm = weighted(layer("lstm", "LSTM", dropout=0.0, recurrent_dropout=0.7), 20, 256)
+    (finding,) = found(lstm, HEAD)
+    assert '"lstm": {"recurrent_dropout": 0.2}' in finding.remedies[0].code
+
+
+def test_dropout_of_ones_own_is_meant():
+    own = dropout(0.8, custom=True)
+    outcome = outcome_of(SLUG, config_record(model=chain(dense("a", 64, 20), own, HEAD), y=Y))
+    assert outcome.status == "not_applicable"
+
+
+def test_a_run_that_learned_makes_it_information():
+    record = config_record(model=chain(dense("a", 64, 20), dropout(0.6), HEAD), y=Y)
+    assert findings_of(SLUG, learned(record, 0.92))[0].severity is Severity.INFO
+    assert findings_of(SLUG, learned(record, 0.5))[0].severity is Severity.WARNING
+
+
+def test_not_applicable_without_dropout_or_model():
+    assert outcome_of(SLUG, config_record(model=mlp())).status == "not_applicable"
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"

@@ -1,0 +1,177 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import OptimizerRecord, RunRecord
+from tests.records import (
+    chain,
+    config_record,
+    dense,
+    findings_of,
+    layer,
+    learned,
+    mlp,
+    outcome_of,
+    weighted,
+)
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(400, 20))
+Y = X[:, 0]
+ADAM = OptimizerRecord(class_name="Adam", learning_rate=0.001)
+SLUG = "unscaled_inputs"
+TAIL = (dense("dense", 25, 20, activation="relu"), dense("head", 1, 25))
+
+
+def found(x, model=None, **fields):
+    fields.setdefault("optimizer", ADAM)
+    return findings_of(SLUG, config_record(model=model or mlp(), x=x, y=Y, **fields))
+
+
+def names(finding):
+    return {measurement.name for measurement in finding.measurements}
+
+
+def test_large_features_are_an_error_under_sgd_and_a_warning_under_adam():
+    (finding,) = found(1000 * X, optimizer=OptimizerRecord(class_name="SGD", learning_rate=0.01))
+    assert finding.severity is Severity.ERROR
+    assert "root mean square" in finding.message
+    assert names(finding) == {"root mean square", "curvature step"}
+    assert finding.layers == ("dense",)
+    (finding,) = found(1000 * X)
+    assert finding.severity is Severity.WARNING
+
+
+def test_clipped_sgd_takes_no_steps_that_grow_with_the_inputs():
+    clipped = OptimizerRecord(class_name="SGD", learning_rate=0.01, clipnorm=1.0)
+    (finding,) = found(1000 * X, optimizer=clipped)
+    assert finding.severity is Severity.WARNING
+
+
+def test_one_large_feature_is_named():
+    x = X.copy()
+    x[:, 3] *= 1e5
+    (finding,) = found(x)
+    assert {"root mean square", "unevenness"} <= names(finding)
+    assert "feature number 3" in finding.message
+
+
+def test_a_feature_far_below_the_others_counts_but_a_rare_one_does_not():
+    pair = X[:, :2] * [1.0, 1e-3]
+    (finding,) = found(pair, mlp(inputs=2))
+    assert names(finding) == {"unevenness"}
+    rare = np.where(RANDOM.random((400, 20)) < 0.01, 1.0, 0.0)
+    rare[0] = 1.0
+    assert found(rare) == ()
+
+
+def test_inputs_far_off_center():
+    (finding,) = found(X[:, :3] * 0.1 + 4, mlp(inputs=3))
+    assert names(finding) == {"offset"}
+
+
+def test_inputs_scaled_twice():
+    (finding,) = found(RANDOM.random((400, 20)) / 255, mlp())
+    assert names(finding) == {"smallest scale"}
+    rescaled = chain(layer("rescaling", "Rescaling", scale=1 / 255, offset=0.0), *TAIL)
+    (finding,) = found(RANDOM.random((400, 20)), rescaled)
+    assert names(finding) == {"smallest scale"}
+    assert found(255 * RANDOM.random((400, 20)), rescaled) == ()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        RANDOM.normal(size=(150, 4)) * [0.8, 0.4, 1.8, 0.8] + [5.8, 3.1, 3.8, 1.2],  # like iris
+        RANDOM.integers(0, 17, size=(300, 64)),  # like the 8 × 8 digits
+        RANDOM.poisson(0.2, size=(300, 50)),  # word counts
+        np.eye(10)[RANDOM.integers(0, 10, 200)],
+        RANDOM.random((300, 784)) * (RANDOM.random((300, 784)) < 0.2),  # like MNIST in [0, 1]
+        RANDOM.normal(size=(300, 10)) * 0.05,  # unit-norm columns
+        np.array([[0, 0], [0, 1], [1, 0], [1, 1]]),
+    ],
+)
+def test_silent_on_inputs_that_train_as_they_are(x):
+    assert found(x, mlp(inputs=x.shape[1])) == ()
+
+
+@pytest.mark.parametrize("reader", ["Normalization", "BatchNormalization", "LayerNormalization"])
+def test_not_applicable_behind_a_layer_that_rescales(reader):
+    model = chain(layer("first", reader), *TAIL)
+    outcome = outcome_of(SLUG, config_record(model=model, x=1000 * X, y=Y))
+    assert outcome.status == "not_applicable"
+    assert "'first' rescales it" in outcome.reason
+
+
+def test_not_applicable_to_ids_backbones_and_unknown_layers():
+    embedding = weighted(layer("embedding", "Embedding"), 5000, 16, name="embeddings")
+    for model, reason in [
+        (chain(embedding, layer("flat", "Flatten"), dense("head", 1, 320)), "looks its values up"),
+        (chain(layer("own", "Lambda"), *TAIL), "not known"),
+        (chain(dense("a", 9, 20, trainable=False), dense("head", 1, 9)), "frozen"),
+    ]:
+        outcome = outcome_of(SLUG, config_record(model=model, x=1000 * X, y=Y))
+        assert outcome.status == "not_applicable"
+        assert reason in outcome.reason
+
+
+def test_not_applicable_to_weights_trained_before():
+    trained = dataclasses.replace(ADAM, iterations=500)
+    assert outcome_of(SLUG, config_record(x=1000 * X, y=Y, optimizer=trained)).status == (
+        "not_applicable"
+    )
+    loaded = chain(dense("a", 25, 20, std=0.9), dense("head", 1, 25))
+    assert "trained before" in outcome_of(SLUG, config_record(model=loaded, x=1000 * X)).reason
+
+
+def test_a_normalization_behind_the_first_layer_makes_scale_information_only():
+    model = chain(
+        dense("a", 25, 20), layer("bn", "BatchNormalization"), layer("r", "ReLU"), TAIL[1]
+    )
+    (finding,) = found(1000 * X, model)
+    assert finding.severity is Severity.INFO
+    x = X.copy()
+    x[:, 3] *= 1e5
+    (finding,) = found(x, model)
+    assert finding.severity is Severity.WARNING
+
+
+def test_a_run_that_learned_anyway_makes_it_information():
+    record = config_record(x=100 * X, y=Y, optimizer=ADAM)
+    assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO
+    assert findings_of(SLUG, learned(record, 0.7))[0].severity is Severity.WARNING
+
+
+def test_remedies_standardize_divide_pixels_or_suggest_an_embedding():
+    (finding,) = found(1000 * X)
+    names = {"X": 1000 * X, "X_val": 1000 * X[:5], "np": np}
+    exec(finding.remedies[0].code, names)
+    assert names["X"].std(axis=0) == pytest.approx(1, abs=1e-3)
+    assert names["X_val"] == pytest.approx(names["X"][:5])
+    assert "Normalization" in finding.remedies[1].code
+    (finding,) = found(RANDOM.integers(0, 256, size=(50, 784)), mlp(inputs=784))
+    assert "/ 255" in finding.remedies[0].code
+    (finding,) = found(RANDOM.integers(0, 5000, size=(50, 100)), mlp(inputs=100))
+    assert "Embedding" in finding.remedies[-1].text
+
+
+def test_constant_columns_survive_standardizing():
+    (finding,) = found(np.hstack([1000 * X, np.full((400, 1), 7.0)]), mlp(inputs=21))
+    names = {"X": np.full((4, 1), 7.0), "X_val": np.full((2, 1), 7.0), "np": np}
+    exec(finding.remedies[0].code, names)
+    assert np.all(names["X"] == 0)
+
+
+def test_thresholds_are_where_they_say():
+    scale = X / np.sqrt(np.mean(X**2))
+    assert found(9.9 * scale) == ()
+    assert len(found(10.1 * scale)) == 1
+
+
+def test_not_applicable_without_inputs_or_graph():
+    assert "x=" in outcome_of(SLUG, config_record(y=Y)).reason
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+    subclassed = dataclasses.replace(mlp(), graph_known=False, kind="subclassed")
+    assert "subclassed" in outcome_of(SLUG, config_record(model=subclassed, x=X)).reason

@@ -1,0 +1,231 @@
+"""Every recorded quantity against an independent computation."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lossdoctor.callback import LossDoctor
+
+pytestmark = pytest.mark.train
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=(96, 6)).astype("float32")
+Y = (X @ RNG.normal(size=(6, 2))).astype("float32")
+
+
+def dense_model():
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(9, activation="relu", kernel_regularizer="l2"),
+            keras.layers.Dense(2),
+        ]
+    )
+
+
+def convolutional_model():
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Reshape((6, 1)),
+            keras.layers.Conv1D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+
+
+def recurrent_model():
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Reshape((3, 2)),
+            keras.layers.LSTM(5),
+            keras.layers.Dense(2),
+        ]
+    )
+
+
+def functional_model():
+    inputs = keras.Input((6,))
+    a = keras.layers.Dense(4, activation="tanh")(inputs)
+    b = keras.layers.Dense(4, activation="elu")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([a, b])))
+
+
+def taped_run(model, optimizer, batches):
+    """The same training by hand: loss, gradients and weights of every step."""
+    found = []
+    for x, y in batches:
+        before = [np.asarray(w) for w in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            prediction = model(x, training=True)
+            loss = tf.reduce_mean(tf.square(prediction - y)) + sum(model.losses)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        after = [np.asarray(w) for w in model.trainable_variables]
+        found.append((float(loss), [np.asarray(g) for g in gradients], before, after))
+    return found
+
+
+@pytest.mark.parametrize(
+    "build", [dense_model, convolutional_model, recurrent_model, functional_model]
+)
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_losses_norms_and_curvature_equal_a_gradient_tape(build, optimizer):
+    make = lambda: getattr(keras.optimizers, optimizer)(0.01)
+    keras.utils.set_random_seed(3)
+    model = build()
+    model.compile(make(), "mse")
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, batch_size=32, epochs=3, shuffle=False, verbose=0, callbacks=[doctor])
+    batches = [(X[i : i + 32], Y[i : i + 32]) for i in range(0, 96, 32)] * 3
+    run = taped_run(twin, make(), batches)
+
+    record = doctor.record
+    assert not record.not_recorded
+    steps, variables = record.steps, record.variables
+    np.testing.assert_allclose(steps.loss, [loss for loss, *_ in run], rtol=1e-5)
+    norm = lambda arrays: [float(np.linalg.norm(a)) for a in arrays]
+    gradients = np.array([norm(g) for _, g, _, _ in run])
+    np.testing.assert_allclose(variables.gradient_norm, gradients, rtol=2e-4, atol=1e-7)
+    np.testing.assert_allclose(steps.gradient_norm, np.sqrt((gradients**2).sum(axis=1)), rtol=1e-4)
+    np.testing.assert_allclose(variables.weight_norm, [norm(after) for *_, after in run], rtol=1e-4)
+    updates = [[a - b for a, b in zip(after, before)] for _, _, before, after in run]
+    np.testing.assert_allclose(
+        variables.update_norm, [norm(u) for u in updates], rtol=2e-3, atol=1e-7
+    )
+    zeros = [[float(np.mean(g == 0)) for g in gs] for _, gs, _, _ in run]
+    np.testing.assert_allclose(variables.gradient_zero_fraction, zeros, atol=1e-6)
+    flat = lambda arrays: np.concatenate([np.ravel(a) for a in arrays]).astype(np.float64)
+    change = flat(run[5][1]) - flat(run[4][1])
+    step = flat(updates[4])
+    np.testing.assert_allclose(
+        variables.curvature[5], change @ step / (step @ step), rtol=2e-2, atol=1e-3
+    )
+    np.testing.assert_allclose(
+        variables.curvature_norm[5], np.linalg.norm(change) / np.linalg.norm(step), rtol=2e-3
+    )
+
+
+def test_data_statistics_equal_numpy_in_training_and_validation():
+    keras.utils.set_random_seed(0)
+    model = dense_model()
+    model.compile(keras.optimizers.SGD(1e-7), "mse")
+    doctor = LossDoctor(verbose=0)
+    x, y = X.copy() * [1, 10, 100, 1, 1, 1] + 5, Y.copy()
+    model.fit(
+        x[:64], y[:64], validation_data=(x[64:], y[64:]), epochs=2, verbose=0, callbacks=[doctor]
+    )
+    for side, part in ((doctor.record.train, slice(64)), (doctor.record.validation, slice(64, 96))):
+        (inputs,), (targets,) = side.inputs, side.targets
+        assert side.rows == inputs.rows == len(x[part])
+        np.testing.assert_allclose(inputs.feature_mean, x[part].mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(inputs.feature_std, x[part].std(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(inputs.feature_max, x[part].max(axis=0), rtol=1e-6)
+        assert targets.min == pytest.approx(y[part].min())
+        assert targets.std == pytest.approx(y[part].std(), rel=1e-5)
+    predicted = model.predict(x[:64], verbose=0)
+    assert doctor.record.train.predictions[0].mean == pytest.approx(predicted.mean(), rel=1e-4)
+    residual = np.square(predicted - y[:64]).mean()
+    assert doctor.record.train.pairing[0].r2 == pytest.approx(
+        1 - residual / y[:64].var(), rel=1e-3, abs=1e-4
+    )
+
+
+def test_dead_units_are_those_no_example_reaches():
+    keras.utils.set_random_seed(0)
+    model = dense_model()
+    bias = np.zeros(9, dtype="float32")
+    bias[:4] = -100
+    kernel = model.layers[0].get_weights()[0]
+    model.layers[0].set_weights([kernel, bias])
+    model.compile("sgd", "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
+    units = doctor.record.units
+    assert units.layers == ("dense", "dense_1") or len(units.layers) == 2
+    np.testing.assert_allclose(units.dead_fraction[:, 0], 4 / 9)
+    np.testing.assert_allclose(units.dead_fraction[:, 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "source"), [("x", "inputs"), ("y", "targets"), ("weight", "sample_weight")]
+)
+def test_the_origin_of_the_first_nan_is_named(where, source):
+    x, y, weight = X.copy(), Y.copy(), np.ones(96, dtype="float32")
+    {"x": x, "y": y, "weight": weight}[where][70] = np.nan
+    model = dense_model()
+    model.compile("sgd", "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(x, y, sample_weight=weight, shuffle=False, verbose=0, callbacks=[doctor])
+    origin = doctor.record.non_finite
+    assert (origin.source, origin.epoch, origin.step) == (source, 0, 2)
+
+
+def test_long_runs_keep_a_bounded_record(tmp_path):
+    sizes = []
+    for epochs in (40, 400):
+        keras.utils.set_random_seed(0)
+        model = dense_model()
+        model.compile("sgd", "mse")
+        doctor = LossDoctor(verbose=0)
+        model.fit(X, Y, batch_size=4, epochs=epochs, verbose=0, callbacks=[doctor])
+        assert doctor.record.steps.total_steps == 24 * epochs
+        assert len(doctor.record.steps.step) <= 2 * 4096
+        assert len(doctor.record.variables.step) <= 2 * 192
+        doctor.record.save(tmp_path / "run.lossdoctor")
+        sizes.append((tmp_path / "run.lossdoctor").stat().st_size)
+    # What grows is the history: one number per epoch and log.
+    assert sizes[1] < 400_000 + 400 * 8 * 16
+
+
+def test_the_context_manager_records_train_on_batch():
+    keras.utils.set_random_seed(0)
+    model = dense_model()
+    model.compile("sgd", "mse")
+    with LossDoctor(model, verbose=0) as doctor:
+        for i in range(5):
+            model.train_on_batch(X[i * 16 : (i + 1) * 16], Y[i * 16 : (i + 1) * 16])
+    assert doctor.record.steps.total_steps == 5
+    assert "compute_loss" not in model.__dict__
+
+
+def test_a_recorder_that_cannot_attach_leaves_training_alone():
+    class Forbids(keras.Sequential):
+        def make_train_function(self, force=False):
+            if force:
+                raise RuntimeError("no tampering")
+            return super().make_train_function(force)
+
+    model = Forbids([keras.Input((6,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="no tampering"):
+        history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[LossDoctor(verbose=0)])
+    assert len(history.history["loss"]) == 2
+    assert "compute_loss" not in model.__dict__
+
+
+def test_a_custom_train_step_without_the_optimizer_says_what_is_missing():
+    class Custom(keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(self(x) - y))
+            for v, g in zip(
+                self.trainable_variables, tape.gradient(loss, self.trainable_variables)
+            ):
+                v.assign_sub(0.01 * g)
+            return {"loss": loss}
+
+    model = Custom([keras.Input((6,)), keras.layers.Dense(2)])
+    model.compile(optimizer=None, loss="mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
+    record = doctor.record
+    assert record.history.logs["loss"].shape == (2,)
+    assert record.steps is None
+    assert any("gradient norms" in reason for reason in record.not_recorded)
