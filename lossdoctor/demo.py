@@ -45,10 +45,9 @@ def run_demo(name: str, *, record_path: Path, seed: int = 1) -> Report:
         console.print()
         console.print(_table(case, {label: row for label, row in rows.items() if row}))
     report.record.save(record_path)
-    console.print(
-        f"\nThe record is saved: [bold]lossdoctor diagnose {record_path}[/bold] reads it again, "
-        f"with --html report.html also as a page. More cases: lossdoctor demo --list"
-    )
+    console.print(f"\nThe record is saved in {record_path}. Next:", markup=False, soft_wrap=True)
+    console.print(f"  lossdoctor diagnose {record_path} --html report.html", markup=False)
+    console.print("  lossdoctor demo --list", markup=False)
     return report
 
 

@@ -13,11 +13,12 @@ from tests.reports import caused, finding, full_record, report
 
 def test_loss_curves_count_epochs_from_1_and_carry_onset_and_baseline():
     onset = finding("x", onset=Onset(epoch=4))
-    data = figure_data.loss_curves(full_record(), (onset, onset))
+    exact = finding("y", onset=Onset(epoch=4, step=71))
+    data = figure_data.loss_curves(full_record(), (onset, onset, exact))
     assert data.epoch[0] == 1
     assert list(data.curves) == ["loss", "val_loss"]
     assert data.baseline == pytest.approx(1.0986)
-    assert data.onsets == ((5.0, "X"),)
+    assert data.onsets == ((5.0, "X"), (4.5, "Y"))
     assert data.batch_epoch[-1] == pytest.approx(20)
     assert data.learning_rate.tolist() == [0.01] * 20
     assert data.non_finite is None
@@ -26,6 +27,8 @@ def test_loss_curves_count_epochs_from_1_and_carry_onset_and_baseline():
 def test_loss_curves_know_where_the_loss_is_no_number_and_when_to_use_decades():
     data = figure_data.loss_curves(history_record(loss=[1.0, 100.0, np.nan, np.nan]))
     assert data.non_finite == 3
+    assert data.end == 4
+    assert figure_data.loss_curves(history_record(loss=[1.0] + [np.nan] * 99)).end < 5
     assert data.logarithmic
     assert not figure_data.loss_curves(history_record(loss=[1.0, 0.5])).logarithmic
     assert not figure_data.loss_curves(history_record(loss=[-1.0, 500.0])).logarithmic
@@ -139,7 +142,7 @@ def test_odd_losses_can_be_drawn(loss, tmp_path):
 
 def test_plot_draws_the_loss_and_what_proves_the_findings(tmp_path):
     figure = report(caused(), record=full_record()).plot()
-    assert figure.subfigs[0].axes[0].get_title(loc="left") == "Loss"
+    assert figure.subfigs[0].axes[0].get_title(loc="left") == "Loss, learning rate 0.01"
     figure.savefig(tmp_path / "x.png")
 
 

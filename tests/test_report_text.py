@@ -47,12 +47,12 @@ def test_code_keeps_its_lines_and_its_relative_indentation():
     assert "      for layer in model.layers:\n          layer.trainable = " + "x" * 200 in text
 
 
-def test_what_a_finding_explains_is_nested_below_it_without_code():
+def test_what_a_finding_explains_is_nested_below_it_without_remedies():
     text = render(report(caused()))
     assert text.index("✖ ERROR  Cause") < text.index("└─ ▲ WARNING  Symptom")
     assert "   └─ ▲ WARNING  Late symptom" in text
     assert text.index("Late symptom") < text.index("\n▲ WARNING  Other cause")
-    assert "If it stays: Cure symptom." in text
+    assert "Cure symptom." not in text
     assert "Explains: symptom, late_symptom." in text
     assert text.count("model.summary()") == 2
 
@@ -61,6 +61,7 @@ def test_verbose_shows_every_remedy_and_all_outcomes():
     text = render(report(caused()), verbose=True)
     assert "Or: Or do less." in text
     assert text.count("model.summary()") == 4
+    assert "Fix: Cure symptom." in text
     assert "Clear (2): dead_units, overfitting" in render(report(), verbose=True)
 
 

@@ -52,6 +52,7 @@ def test_onset_counts_epochs_from_1_as_keras_prints_them():
     assert wording.onset(finding("x", onset=Onset(epoch=3, step=1087))) == (
         "since epoch 4, step 1,087"
     )
+    assert wording.onset(finding("x", onset=Onset(epoch=0, step=0))) == "since the first step"
     assert wording.onset(finding("x", onset=None)) == ""
 
 

@@ -11,21 +11,13 @@ from lossdoctor.cases import control_models, data
 from lossdoctor.cases.case import Case
 from lossdoctor.cases.recipe import Recipe, Spec, adam, dense, layer, loss, sgd
 from lossdoctor.cases.score import ACCURACY, BITS, R2, Score, predict
-from lossdoctor.cases.tutorials import TUTORIALS
+from lossdoctor.cases.tutorials import TUTORIALS, VARIANTS
 
-_TUTORIAL = {case.name: case.recipe for case in TUTORIALS}
+_TUTORIAL = {case.name: case.recipe for case in (*TUTORIALS, *VARIANTS)}
 _REGRESSION = _TUTORIAL["regression-mse"]
 _CIRCLES = _TUTORIAL["circles-bce"]
 _BLOBS = _TUTORIAL["blobs-categorical"]
-_DIGITS = Recipe(
-    data=data.digits,
-    layers=(dense(64, "relu"), dense(10, "softmax")),
-    loss="sparse_categorical_crossentropy",
-    optimizer=adam(0.002),
-    metrics=("accuracy",),
-    score=ACCURACY,
-    epochs=20,
-)
+_DIGITS = _TUTORIAL["digits"]
 
 
 def _schedule(class_name: str, **arguments: Any) -> Spec:
@@ -307,12 +299,6 @@ CONTROLS = (
         "A run that has converged: tiny gradients for most of its epochs",
         replace(_REGRESSION, layers=(dense(1),), metrics=()),
         0.99,
-    ),
-    _control(
-        "sparse-inputs",
-        "Digits: half of all inputs and most activations are 0",
-        _DIGITS,
-        0.9,
     ),
     _control(
         "class-weights",

@@ -47,6 +47,16 @@ def positive_regression() -> Data:
     return split(X, (y - y.min()) / y.std())
 
 
+def measured_regression() -> Data:
+    """The same with inputs in units of their own: offsets up to 50, spreads from 0.5 to 10."""
+    data = regression()
+    random = np.random.default_rng(1)
+    spread, offset = random.uniform(0.5, 10, 20), random.uniform(-50, 50, 20)
+    return Data(
+        X=data.X * spread + offset, y=data.y, X_val=data.X_val * spread + offset, y_val=data.y_val
+    )
+
+
 def _raw_regression() -> tuple[Array, Array]:
     from sklearn.datasets import make_regression
     from sklearn.preprocessing import StandardScaler

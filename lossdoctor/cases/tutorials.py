@@ -41,7 +41,18 @@ _blobs = Recipe(
     epochs=100,
 )
 _normalized_regression = replace(
-    _regression, layers=(dense(25, "relu"), layer("BatchNormalization"), dense(1))
+    _regression,
+    data=data.measured_regression,
+    layers=(layer("BatchNormalization"), dense(25, "relu"), dense(1)),
+)
+_digits = Recipe(
+    data=data.digits,
+    layers=(dense(64, "relu"), dense(10, "softmax")),
+    loss="sparse_categorical_crossentropy",
+    optimizer=adam(0.002),
+    metrics=("accuracy",),
+    score=ACCURACY,
+    epochs=20,
 )
 _deep_circles = replace(
     _circles, layers=(*(dense(50, "relu") for _ in range(10)), dense(1, "sigmoid")), epochs=100
@@ -113,7 +124,7 @@ VARIANTS = (
     ),
     Case(
         name="regression-mse-normalized",
-        title="Regression under mean squared error with batch normalization",
+        title="Regression with inputs in units of their own, batch normalization first",
         recipe=_normalized_regression,
         passing=0.8,
     ),
@@ -145,6 +156,12 @@ VARIANTS = (
             optimizer=adam(0.01),
         ),
         passing=0.8,
+    ),
+    Case(
+        name="digits",
+        title="Digits: half of all inputs and most activations are 0",
+        recipe=_digits,
+        passing=0.88,
     ),
     Case(
         name="sine-lstm",

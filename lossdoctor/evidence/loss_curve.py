@@ -26,6 +26,8 @@ ALTERNATING = 0.4
 STEADY_STEPS = 5
 STEADY_SPREAD = 0.3
 EXPLODES = 10.0
+CLIMB_EPOCHS = 3
+TINY = 1e-12
 MARGIN = 0.5
 MOST_CLASSES = 10
 AT_CHANCE = 0.003
@@ -107,12 +109,12 @@ class LossCurve:
         return self.non_finite is not None and not bad_data
 
     @property
-    def explodes(self) -> bool:
-        """Whether the finite epochs end in a climb, epoch after epoch, to many times the lowest."""
-        last = self.loss[-3:]
-        return bool(
-            len(last) > 1 and np.all(np.diff(last) > 0) and last[-1] > EXPLODES * self.loss.min()
-        )
+    def climb(self) -> float:
+        """The last finite epoch over the lowest one, if the last epochs climb; else 0."""
+        last = self.loss[-CLIMB_EPOCHS:]
+        if len(last) < CLIMB_EPOCHS - 1 or np.any(np.diff(last) <= 0) or last[-1] <= 0:
+            return 0.0
+        return float(last[-1] / max(self.loss.min(), TINY * last[-1]))
 
     @property
     def explosion(self) -> float:

@@ -65,6 +65,9 @@ class StepSize:
         if series is None or steps is None or not len(series.step):
             raise NotRecorded.of(record, "update norms", "run with LossDoctor()")
         shapes = _shapes(record)
+        rates = np.interp(series.step, steps.step, steps.learning_rate)
+        if not np.all(rates > 0):
+            raise NotRecorded("the learning rate is not known, or 0")
         kernels = [
             index
             for index, path in enumerate(series.paths)
@@ -78,7 +81,7 @@ class StepSize:
             step=np.asarray(series.step, dtype=np.int64),
             epoch=np.interp(series.step, steps.step, steps.epoch).astype(np.int64),
             total_steps=steps.total_steps,
-            learning_rate=np.interp(series.step, steps.step, steps.learning_rate),
+            learning_rate=rates,
             ratio=np.stack(columns, axis=1),
             kernels=tuple(series.layers[index] for index in kernels),
             curvature=np.asarray(series.curvature, dtype=np.float64),
@@ -87,8 +90,8 @@ class StepSize:
 
     @property
     def largest(self) -> Floats:
-        """The largest kernel update ratio at each sampled step."""
-        return np.asarray(np.max(np.nan_to_num(self.ratio, nan=0.0, posinf=np.inf), axis=1))
+        """The largest finite kernel update ratio at each sampled step."""
+        return np.asarray(np.max(np.where(np.isfinite(self.ratio), self.ratio, 0.0), axis=1))
 
     @property
     def first(self) -> float:
@@ -113,8 +116,7 @@ class StepSize:
     @property
     def present_rate(self) -> float:
         """The largest learning rate of the sampled steps."""
-        rates = self.learning_rate[np.isfinite(self.learning_rate)]
-        return float(rates.max()) if len(rates) else math.nan
+        return float(self.learning_rate.max())
 
     @property
     def stable_limit(self) -> float | None:
@@ -124,14 +126,10 @@ class StepSize:
         return 2 * (1 + self.optimizer.momentum)
 
     @property
-    def stability(self) -> float | None:
-        """Learning rate x secant curvature in the second half of the run, over its limit."""
-        late = self.step >= self.step[-1] / 2
-        product = (self.learning_rate * self.curvature)[late]
-        product = product[np.isfinite(product)]
-        if self.stable_limit is None or not len(product):
-            return None
-        return float(np.median(product)) / self.stable_limit
+    def largest_stable_rate(self) -> float | None:
+        """Limit / λ with the secant curvature λ of the first steps; None where it is unknown."""
+        measured = self._by_curvature(None)
+        return measured.largest_stable if measured else None
 
     def first_above(self, ratio: float) -> Moment | None:
         """The first sampled step whose update ratio exceeds `ratio`."""

@@ -36,6 +36,8 @@ class UpdateRatio:
     parameters: NDArray[np.int64]
     disconnected: tuple[str, ...]
     zero_kernels: tuple[str, ...]
+    rate_is_zero: bool
+    """Whether the learning rate was 0 at every step."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -78,6 +80,7 @@ class UpdateRatio:
                 for layer in layers
                 if kernels[layer] and all(kernel.abs_max == 0 for kernel in kernels[layer])
             ),
+            rate_is_zero=_rate_is_zero(record),
         )
 
     @cached_property
@@ -117,6 +120,11 @@ class UpdateRatio:
         """The largest update ratio of any layer at any sampled step; NaN where none is known."""
         known = self.ratio[np.isfinite(self.ratio)]
         return float(known.max()) if len(known) else np.nan
+
+
+def _rate_is_zero(record: RunRecord) -> bool:
+    rates = np.asarray(record.steps.learning_rate if record.steps else (), dtype=np.float64)
+    return bool(len(rates)) and bool(np.all(rates == 0))
 
 
 def _glorot_norm(kernels: list[WeightRecord]) -> float:

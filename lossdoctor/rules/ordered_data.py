@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lossdoctor.evidence.row_order import RowOrder
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedData(Rule):
+    """The rows are sorted by class where their order matters.
+
+    **What it detects.** Sorted labels under `validation_split`, which takes the last rows without
+    shuffling; sorted labels under `shuffle=False`; batches that hold one class only.
+
+    **Why it matters.** A validation set cut from the tail then consists of classes training never
+    saw: its accuracy is 0 and its loss rises, whatever the model. Batches of a single class pull
+    the whole model to that class, then to the next, and what was learned is forgotten again.
+
+    **How it is measured.** Classes in the first and last fifth of y; share of recorded batches with
+    one class; classes that no validation row has although chance alone (below one in a million)
+    cannot leave them out.
+
+    **How to fix it.** Shuffle the rows once, inputs and labels together, before splitting.
+
+    **When it is wrong.** When a split by class is meant, as in zero-shot learning.
+
+    **References.** Keras documentation, `Model.fit`: `validation_split`, `shuffle`.
+    """
+
+    title = "Rows sorted by class"
+    severity = Severity.ERROR
+    stage = Stage.DATA
+    explains = STUCK | {
+        "class_imbalance",
+        "diverging_loss",
+        "missing_class",
+        "oscillating_loss",
+        "overconfidence",
+        "overfitting",
+        "schedule_shock",
+        "validation_shift",
+    }
+
+    one_class_batches: float = threshold(
+        0.5,
+        fires="above",
+        unit="of the batches, beyond chance",
+        source="shuffled rows give 0; sorted ones nearly 1, less the batches across a border",
+    )
+
+    def check(self, order: RowOrder) -> Findings:
+        batches = order.one_class_batches
+        if order.is_sorted and order.taken_from_tail:
+            yield self._found(
+                f"y begins with {_classes(order.head)} and ends with {_classes(order.tail)}, and "
+                "validation_split takes the end without shuffling."
+            )
+        elif order.is_sorted and order.in_order:
+            yield self._found(
+                f"y begins with {_classes(order.head)} and ends with {_classes(order.tail)}, and "
+                "shuffle=False feeds it in that order.",
+                shuffle=True,
+            )
+        elif batches is not None and batches > self.one_class_batches:
+            yield self._found(
+                f"{batches:.0%} more of the batches hold a single class than chance would give.",
+                measurements=[self.measure("one_class_batches", batches)],
+                shuffle=True,
+            )
+        elif order.missing_in_validation:
+            yield self._found(
+                f"No validation row has {_classes(order.missing_in_validation)}, which training "
+                "has: the rows were split without shuffling."
+            )
+
+    def _found(
+        self, message: str, *, measurements: Iterable[Measurement] = (), shuffle: bool = False
+    ) -> Finding:
+        return self.finding(
+            message,
+            measurements=measurements,
+            remedies=[
+                Remedy(
+                    text="Shuffle inputs and labels together before anything is split off"
+                    + (
+                        ", and leave shuffle at True (for a tf.data.Dataset: "
+                        ".shuffle(number of examples) before .batch)."
+                        if shuffle
+                        else ": `validation_split` never shuffles, and a stratified split "
+                        "(sklearn.model_selection.train_test_split(..., stratify=y)) keeps the "
+                        "shares of the classes."
+                    ),
+                    code="order = np.random.default_rng(0).permutation(len(X))\n"
+                    "X, y = np.asarray(X)[order], np.asarray(y)[order]"
+                    + ("\nshuffle = True" if shuffle else ""),
+                )
+            ],
+        )
+
+
+def _classes(classes: tuple[float, ...], most: int = 4) -> str:
+    shown = ", ".join(f"{c:g}" for c in classes[:most])
+    dots = ", ..." if len(classes) > most else ""
+    return f"class{'es' if len(classes) > 1 else ''} {shown}{dots}"

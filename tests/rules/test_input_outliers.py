@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import RunRecord
+from tests.records import config_record, findings_of, learned, outcome_of
+
+SLUG = "input_outliers"
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(500, 20))
+
+
+def spoiled(value, row=7, column=3):
+    x = X.copy()
+    x[row, column] = value
+    return x
+
+
+def found(x):
+    return findings_of(SLUG, config_record(x=x, y=np.arange(len(x))))
+
+
+def test_one_value_far_from_all_others():
+    (finding,) = found(spoiled(1e6))
+    assert finding.severity is Severity.WARNING
+    assert "Feature number 3 holds 1e+06" in finding.message
+    names = {"X": spoiled(1e6), "X_val": X, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert np.abs(names["X"]).max() < 50
+    assert names["X_val"].shape == X.shape
+    (finding,) = found(spoiled(-999.0))
+    assert "holds -999" in finding.message
+
+
+def test_threshold():
+    assert found(spoiled(95.0)) == ()
+    assert len(found(spoiled(110.0))) == 1
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        X,
+        np.exp(1.5 * RANDOM.normal(size=(2000, 5))),
+        np.eye(500)[:, :20],
+        np.where(RANDOM.random((500, 5)) < 0.02, 1e4, 0.0),
+        np.hstack([X, np.full((500, 1), 3.0)]),
+    ],
+)
+def test_silent_on_usual_tails_rare_features_and_constants(x):
+    assert found(x) == ()
+
+
+def test_a_run_that_learned_makes_it_information():
+    record = config_record(x=spoiled(1e6), y=X[:, 0])
+    assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO
+
+
+def test_not_applicable_without_inputs():
+    assert outcome_of(SLUG, config_record(y=X[:, 0])).status == "not_applicable"
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"

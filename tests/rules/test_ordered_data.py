@@ -1,0 +1,66 @@
+import dataclasses
+
+import numpy as np
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import FitRecord, RunRecord
+from tests.records import config_record, findings_of, outcome_of
+
+SLUG = "ordered_data"
+Y = np.repeat([0, 1, 2], 50)
+
+
+def record(y=Y, *, ends=None, batches=None, validation=None, **fit):
+    base = config_record(y=y, fit=FitRecord(**fit), loss="sparse_categorical_crossentropy")
+    if validation is not None:
+        validated = config_record(y=y, validation=(None, validation))
+        base = dataclasses.replace(base, validation=validated.validation)
+    train = dataclasses.replace(
+        base.train, head_tail_classes=ends, single_class_batches=batches, batch_size=32
+    )
+    return dataclasses.replace(base, train=train)
+
+
+def test_sorted_labels_whose_tail_validates():
+    (finding,) = findings_of(SLUG, record(ends=((0.0,), (2.0,)), validation_split=0.2))
+    assert finding.severity is Severity.ERROR
+    assert "begins with class 0 and ends with class 2, and validation_split" in finding.message
+    names = {"X": np.arange(150), "y": Y, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert np.all(names["X"] // 50 == names["y"])
+    assert len(set(names["y"][:30])) == 3
+
+
+def test_sorted_labels_unshuffled():
+    (finding,) = findings_of(SLUG, record(ends=((0.0,), (1.0, 2.0)), shuffle=False))
+    assert "classes 1, 2, and shuffle=False" in finding.message
+    assert "shuffle = True" in finding.remedies[0].code
+
+
+def test_batches_of_one_class():
+    (finding,) = findings_of(SLUG, record(batches=0.9))
+    assert "90% more of the batches" in finding.message
+    assert findings_of(SLUG, record(batches=0.5)) == ()
+
+
+def test_a_rare_class_is_absent_from_most_batches_by_chance():
+    rare = np.array([1] * 5 + [0] * 495)
+    assert findings_of(SLUG, record(rare, batches=0.75)) == ()
+
+
+def test_validation_rows_without_classes_training_has():
+    (finding,) = findings_of(SLUG, record(validation=np.full(50, 2)))
+    assert "No validation row has classes 0, 1" in finding.message
+    assert findings_of(SLUG, record(validation=np.tile([0, 1, 2], 20))) == ()
+    assert findings_of(SLUG, record(validation=np.full(10, 2))) == ()
+
+
+def test_silent_where_order_does_not_matter():
+    assert findings_of(SLUG, record(ends=((0.0,), (2.0,)), shuffle=True)) == ()
+    assert findings_of(SLUG, record(ends=((0.0, 1.0), (1.0, 2.0)), validation_split=0.2)) == ()
+
+
+def test_not_applicable_to_quantities():
+    quantities = record(np.linspace(0, 1, 100), validation_split=0.2)
+    assert outcome_of(SLUG, quantities).status == "not_applicable"
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"

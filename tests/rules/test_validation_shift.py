@@ -1,0 +1,94 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import RunRecord, TargetPairing
+from tests.records import config_record, findings_of, mlp, outcome_of
+
+SLUG = "validation_shift"
+RANDOM = np.random.default_rng(0)
+X, V = RANDOM.normal(size=(500, 20)), RANDOM.normal(size=(200, 20))
+Y, W = X[:, 0], V[:, 0]
+
+
+def record(x=X, v=V, y=Y, w=W, **fields):
+    return config_record(x=x, y=y, validation=(v, w), **fields)
+
+
+def found(*args, **fields):
+    return findings_of(SLUG, record(*args, **fields))
+
+
+def test_inputs_standardized_on_one_side_only():
+    (finding,) = found(v=5 * V + 20)
+    assert finding.severity is Severity.ERROR
+    assert {m.name for m in finding.measurements} == {"gap", "stretch"}
+    names = {"X": X, "X_val": 5 * V + 20, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert names["X_val"].mean(axis=0) == pytest.approx(X.mean(axis=0))
+    assert names["X_val"].std(axis=0) == pytest.approx(X.std(axis=0))
+
+
+def test_pixels_divided_on_one_side_only():
+    pixels = RANDOM.random((300, 8, 8, 1))
+    (finding,) = found(pixels / 1.0, 255 * pixels, pixels[:, 0, 0, 0], pixels[:, 0, 0, 0])
+    assert finding.remedies[0].code == 'X_val = np.asarray(X_val).astype("float32") / 255'
+    (finding,) = found(255 * pixels, pixels / 1.0, pixels[:, 0, 0, 0], pixels[:, 0, 0, 0])
+    assert finding.remedies[0].code.startswith("X = ")
+
+
+def test_one_shifted_feature_is_named():
+    v = V.copy()
+    v[:, 3] += 2
+    (finding,) = found(v=v)
+    assert finding.severity is Severity.WARNING
+    assert "feature number 3" in finding.message
+
+
+def test_silent_on_noise_small_shifts_and_rare_features():
+    assert found() == ()
+    assert found(v=V[:20], w=W[:20]) == ()
+    assert found(v=V + 0.9) == ()
+    assert found(v=2.5 * V) == ()
+    rare = (RANDOM.random((500, 20)) < 0.01).astype(float)
+    other = (RANDOM.random((200, 20)) < 0.03).astype(float)
+    assert found(rare, other) == ()
+
+
+def test_thresholds():
+    def shifted(by):
+        v = V - V.mean(axis=0) + X.mean(axis=0)
+        return v / v.std(axis=0) * X.std(axis=0) + by * np.eye(20)[0]
+
+    assert found(v=shifted(0.9)) == ()
+    assert len(found(v=shifted(1.3))) == 1
+
+
+def test_other_shares_of_the_classes():
+    labels = np.repeat([0, 1], [400, 100]), np.repeat([0, 1], [60, 140])
+    fields = {"model": mlp(activation="sigmoid"), "loss": "binary_crossentropy"}
+    (finding,) = found(y=labels[0], w=labels[1], **fields)
+    assert "50% of the examples would have to change class" in finding.message
+    assert "stratify" in finding.remedies[0].text
+    assert found(y=np.repeat([0, 1], [300, 200]), w=np.repeat([0, 1], [100, 100]), **fields) == ()
+
+
+def test_targets_of_another_scale():
+    (finding,) = found(w=10 * W)
+    assert finding.message.startswith("Validation y")
+
+
+def test_a_run_that_predicts_validation_well_makes_it_information():
+    base = record(v=V + 2)
+    pairing = (TargetPairing(output=0, rows=200, r2=0.9),)
+    validation = dataclasses.replace(base.validation, pairing=pairing)
+    (finding,) = findings_of(SLUG, dataclasses.replace(base, validation=validation))
+    assert finding.severity is Severity.INFO
+
+
+def test_not_applicable_without_enough_validation():
+    assert outcome_of(SLUG, config_record(x=X, y=Y)).status == "not_applicable"
+    assert "fewer than 20" in outcome_of(SLUG, record(v=V[:19] + 9, w=W[:19])).reason
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
