@@ -11,6 +11,7 @@ import numpy as np
 from lossdoctor.engine import Diagnosis, diagnose_record
 from lossdoctor.finding import Finding, Outcome
 from lossdoctor.record.run import (
+    CallbackRecord,
     DataRecord,
     FitRecord,
     History,
@@ -321,3 +322,62 @@ def learned(record: RunRecord, share: float) -> RunRecord:
     assert record.train is not None
     pairing = TargetPairing(output=0, rows=100, error_rate=1 - share, chance_error_rate=1.0)
     return run_record(record, train=dataclasses.replace(record.train, pairing=(pairing,)))
+
+
+def trained(
+    loss: Sequence[float],
+    *,
+    ratio: float | Sequence[float] = 1e-3,
+    baseline: float | None = 1.0,
+    steps_per_epoch: int = 16,
+    learning_rate: float = 0.01,
+    optimizer: OptimizerRecord | None = None,
+    model: ModelRecord | None = None,
+    rows: int = 500,
+    callbacks: Sequence[str] = (),
+    error_rate: float | None = None,
+    **logs: Sequence[float],
+) -> RunRecord:
+    """A recorded run whose batches all cost what their epoch's `loss` says.
+
+    `ratio` is the update ratio of every kernel, one number or one per step. Logs such as
+    `val_loss=` are per epoch; validation then has `rows` examples.
+    """
+    model = model or mlp()
+    batch_losses = np.repeat(np.asarray(loss, dtype=float), steps_per_epoch)
+    count = len(batch_losses)
+    norms = [
+        float(np.sqrt(np.prod(w.shape) * 2 / sum(w.shape))) if len(w.shape) > 1 else 1.0
+        for layer in model.layers
+        for w in layer.weights
+    ]
+    updates = np.broadcast_to(np.asarray(ratio, dtype=float), count)[:, None] * np.array(norms)
+    record = config_record(
+        model=model,
+        loss=LossRecord(name="mean_squared_error", baseline=baseline, floor=0.0),
+        optimizer=optimizer or OptimizerRecord(class_name="SGD", learning_rate=learning_rate),
+        fit=FitRecord(
+            epochs=len(loss),
+            steps_per_epoch=steps_per_epoch,
+            callbacks=tuple(CallbackRecord(class_name=name) for name in callbacks),
+        ),
+        x=np.ones((8, 20)),
+        y=np.linspace(-1, 1, 8),
+    )
+    assert record.train is not None
+    train = dataclasses.replace(record.train, rows=500)
+    if error_rate is not None:
+        pairing = TargetPairing(output=0, rows=8, error_rate=error_rate, chance_error_rate=0.5)
+        train = dataclasses.replace(train, pairing=(pairing,))
+    return run_record(
+        record,
+        train=train,
+        history=history(loss=loss, **logs),
+        steps=steps(
+            batch_losses,
+            steps_per_epoch=steps_per_epoch,
+            learning_rate=np.full(count, learning_rate),
+        ),
+        variables=variables(model, count=count, weight_norm=norms, update_norm=updates),
+        validation=dataclasses.replace(record.train, rows=rows) if "val_loss" in logs else None,
+    )

@@ -72,6 +72,13 @@ def test_outcomes_are_grouped_by_reason():
     assert "Not checked (3):\n  - targets: pass y (class_imbalance, label_noise)\n" in text
 
 
+def test_a_long_list_of_rules_is_cut_unless_verbose():
+    missing = tuple(outcome(f"rule_{i}", "not_applicable", "no model") for i in range(9))
+    made = report((finding("slow"),), missing)
+    assert "(rule_0, rule_1, rule_2, rule_3, rule_4 and 4 more)" in " ".join(render(made).split())
+    assert "rule_8)" in render(made, verbose=True)
+
+
 def test_a_failed_rule_is_shown_even_on_a_healthy_run():
     failed = outcome("dead_units", "failed", "ZeroDivisionError: division by zero")
     text = render(report(outcomes=(*OUTCOMES, failed)))

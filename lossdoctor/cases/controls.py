@@ -123,9 +123,9 @@ CONTROLS = (
             data=data.small_quantities,
             layers=(dense(32, "tanh"), dense(2)),
             loss=negative_log_likelihood,
-            optimizer=adam(0.01),
+            optimizer=adam(0.003),
             score=Score(name="R²", worst=-1.0, compute=_first_column_r2),
-            epochs=60,
+            epochs=120,
         ),
         0.7,
     ),
@@ -292,7 +292,7 @@ CONTROLS = (
             optimizer=adam(0.01),
             epochs=30,
         ),
-        0.8,
+        0.75,
     ),
     _control(
         "converged",
@@ -332,7 +332,7 @@ CONTROLS = (
             layers=(dense(16, "sigmoid"), dense(1, "sigmoid")),
             optimizer=sgd(3.0, momentum=0.0),
         ),
-        0.8,
+        0.7,
     ),
     _control(
         "learning-rate-1e-5",
@@ -342,7 +342,7 @@ CONTROLS = (
             assemble=control_models.fine_tuned_whole,
             optimizer=adam(1e-5),
         ),
-        0.9,
+        0.85,
     ),
     _control(
         "poisson-counts",
@@ -368,7 +368,7 @@ CONTROLS = (
             batch_size=16,
             epochs=60,
         ),
-        0.9,
+        0.85,
     ),
     _control(
         "wine",

@@ -215,9 +215,10 @@ def _shuffled_table(load: Any, rows: int) -> Data:
     return split(StandardScaler().fit_transform(X)[order], y[order], rows)
 
 
-def sine(steps: int = 30) -> Data:
-    """Windows of a noisy sine; the target is the next value."""
+def sine() -> Data:
+    """Windows of 100 values of a noisy sine; the target is the next value."""
     random = np.random.default_rng(1)
+    steps = 100
     wave = np.sin(np.arange(1000 + steps) * 0.3) + random.normal(0, 0.1, 1000 + steps)
     windows = np.lib.stride_tricks.sliding_window_view(wave, steps)[:1000]
     return split(windows[..., None].copy(), wave[steps:], 700)

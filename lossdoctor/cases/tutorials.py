@@ -168,7 +168,7 @@ VARIANTS = (
         title="A noisy sine forecast by an LSTM",
         recipe=Recipe(
             data=data.sine,
-            layers=(layer("LSTM", units=16), dense(1)),
+            layers=(layer("LSTM", units=32), dense(1)),
             loss="mse",
             optimizer=adam(0.01),
             score=R2,

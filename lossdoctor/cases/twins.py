@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,21 @@ PROBABILITIES = Proof(
     claim="the rows of `predict` do not sum to 1",
     measure=_sums_to_one,
     by=0.1,
+    worst=-1.0,
+)
+
+
+def _objections(trial: Trial) -> float:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        trial.model.compute_loss(trial.X, trial.y, trial.model(trial.X))
+    return -float(sum("from_logits" in str(warning.message) for warning in heard))
+
+
+KERAS_OBJECTS = Proof(
+    claim="Keras itself warns that it overrules `from_logits`",
+    measure=_objections,
+    by=1,
     worst=-1.0,
 )
 
@@ -366,14 +382,6 @@ _DATA = (
         beside=("missing_class", "class_imbalance", "validation_shift"),
     ),
     _twin(
-        "circles-bce",
-        "sorted-labels-unshuffled",
-        both(rows(sorted_rows), setting(fit={"shuffle": False})),
-        "rows sorted by class and `shuffle=False`",
-        finds="ordered_data",
-        before=True,
-    ),
-    _twin(
         "blobs-sparse",
         "class-only-in-validation",
         rows(few_of(2, 0)),
@@ -478,7 +486,6 @@ _CONTRACT = (
         finds="labels_out_of_range",
         before=True,
         beside=("metric_task",),
-        harm=_lower(0.05),
     ),
     _twin(
         "circles-bce",
@@ -647,9 +654,10 @@ _CONTRACT = (
         "blobs-categorical",
         "from-logits-softmax",
         setting(loss=Spec("losses.CategoricalCrossentropy", {"from_logits": True})),
-        "from_logits=True on a softmax head",
+        "from_logits=True on a softmax head, which Keras overrules",
         finds="double_softmax",
         before=True,
+        harm=KERAS_OBJECTS,
     ),
     _twin(
         "blobs-categorical",
@@ -802,20 +810,6 @@ _ARCHITECTURE = (
         also_right=("poor_initialization",),
     ),
     _twin(
-        "regression-mse",
-        "one-huge-step",
-        optimizer(
-            momentum=0.0,
-            learning_rate=Spec(
-                "optimizers.schedules.PiecewiseConstantDecay",
-                {"boundaries": [0], "values": [1000.0, 0.01]},
-            ),
-        ),
-        "one huge step at the start, which kills every relu",
-        finds="dead_units",
-        also_right=("high_learning_rate", "schedule_shock"),
-    ),
-    _twin(
         "circles-bce",
         "frozen-model",
         every_layer(trainable=False),
@@ -833,11 +827,12 @@ _ARCHITECTURE = (
     ),
     _twin(
         "regression-mse",
-        "dropout-0.9",
-        before_head(layer("Dropout", rate=0.9)),
-        "90 % dropout on 25 units",
+        "dropout-0.8",
+        before_head(layer("Dropout", rate=0.8)),
+        "80 % dropout on 25 units",
         finds="excessive_dropout",
         before=True,
+        harm=_lower(0.05),
     ),
     _twin(
         "circles-bce",
@@ -872,10 +867,10 @@ _ARCHITECTURE = (
         also_right=("small_batch_normalization",),
     ),
     _twin(
-        "regression-mse",
+        "digits",
         "one-hidden-unit",
         hidden(units=1),
-        "one hidden unit for 20 features",
+        "one hidden unit for ten classes",
         finds="underfitting",
     ),
     _twin(
@@ -922,12 +917,13 @@ _BUDGET = (
         finds="undertrained",
     ),
     _twin(
-        "circles-bce",
+        "circles-bce-deep",
         "impatient-stopping",
         setting(callbacks=(_EARLY_EXIT,)),
         "EarlyStopping with patience 0 on a noisy validation loss",
         finds="early_stopping_settings",
         also_right=("undertrained",),
+        harm=_lower(0.05),
     ),
 )
 

@@ -63,16 +63,13 @@ class Shift:
 
 @dataclass(frozen=True, kw_only=True)
 class DistributionShift:
-    """Every input and target that both sides have, and how well validation rows are predicted."""
+    """Every input and target that both sides have."""
 
     shifts: tuple[Shift, ...]
-    validation_share: float | None
-    """1 - error rate ÷ that of a constant answer (or R²) on validation rows; None if unknown."""
-    setup: Setup
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        setup = Setup.from_record(record)
+        Setup.from_record(record)
         train, validation = record.train, record.validation
         if train is None or validation is None:
             raise NotRecorded.of(record, "validation data", "pass validation_data=")
@@ -89,11 +86,7 @@ class DistributionShift:
             raise NotApplicable(
                 f"fewer than {_FEWEST_ROWS} examples on one side, or nothing numeric to compare"
             )
-        return cls(
-            shifts=tuple(shifts),
-            validation_share=_validation_share(record),
-            setup=setup,
-        )
+        return cls(shifts=tuple(shifts))
 
 
 def _comparable(train: TensorSummary, validation: TensorSummary) -> bool:
@@ -202,13 +195,3 @@ def _classes(targets: TensorSummary) -> dict[float, float] | None:
         counts = zip(targets.values, targets.value_counts)
         return {float(value): float(count) for value, count in counts} or None
     return None
-
-
-def _validation_share(record: RunRecord) -> float | None:
-    shares = []
-    for pairing in record.validation.pairing if record.validation else ():
-        if pairing.r2 is not None:
-            shares.append(pairing.r2)
-        elif pairing.error_rate is not None and pairing.chance_error_rate:
-            shares.append(1 - pairing.error_rate / pairing.chance_error_rate)
-    return min(shares, default=None)

@@ -70,4 +70,4 @@ def _all_alike(summary: TensorSummary) -> bool:
         return True
     if len(summary.shape) <= 1 and len(summary.feature_std):
         return bool(_is_constant(summary).all())
-    return summary.row_spread == 0
+    return summary.row_spread is not None and summary.row_spread <= 1e-9 * summary.abs_max

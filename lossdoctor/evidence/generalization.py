@@ -23,6 +23,7 @@ FEWEST_EPOCHS = 5
 NOISE_MARGIN = 2.0
 STANDARD_ERRORS = 2.0
 LEAST_DROP = 0.02
+TINY = 1e-12
 
 _HIGHER = re.compile(r"acc|auc|precision|recall|f1|f_1|iou|r2|top_|dice|sensitivity|specificity")
 _LOWER = re.compile(r"error|mae|mse|mape|rmse|perplexity")
@@ -118,7 +119,7 @@ class Generalization:
     @property
     def best_index(self) -> int:
         """Index of the (first) lowest typical validation loss."""
-        return int(np.argmin(self.smooth)) + self.tail_width // 2
+        return int(np.argmin(self.smooth)) + (self.tail_width - 1) // 2
 
     @property
     def best_epoch(self) -> int:
@@ -157,6 +158,19 @@ class Generalization:
     def gap(self) -> float:
         """By how much the validation loss stands above the training loss at the end."""
         return self.end - self.train_end
+
+    @property
+    def late_deficit(self) -> float:
+        """How far the validation loss lies below the training loss in the second half, relative."""
+        half = len(self.train) // 2
+        below = self.train[half:] - self.validation[half:]
+        return float(np.median(below / np.maximum(np.abs(self.train[half:]), TINY)))
+
+    @property
+    def share_below(self) -> float:
+        """Share of the second half's epochs in which validation lies below training."""
+        half = len(self.train) // 2
+        return float(np.mean(self.validation[half:] < self.train[half:]))
 
     def has_risen(self, significance: float) -> bool:
         """Whether the validation loss has gone up since its best, beyond chance and noise."""

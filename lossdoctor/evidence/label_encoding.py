@@ -31,7 +31,7 @@ _SPAN_COVERED = 0.8
 _REPEATS = 5.0
 # Under a classification loss fewer signs will do: the user says these are classes.
 _LOOSE_SPAN_COVERED = 0.5
-_LOOSE_REPEATS = 2.0
+_LOOSE_REPEATS = 3.0
 _FEW_CLASSES = 20
 _UNIT_SCALE = 10.0
 _HALF_BYTE, _BYTE = 127, 255
@@ -40,19 +40,18 @@ STRAY_SHARE = 0.02
 
 
 class Kind(enum.Enum):
-    """What the targets hold. The first six are one number per decision, the rest rows of numbers,
-    the last three either."""
+    """What the targets hold."""
 
-    CONSTANT = "one and the same value"
+    CONSTANT = "constants"
     BINARY = "labels 0 and 1"
     SIGN = "labels -1 and 1"
-    TWO_VALUES = "two whole numbers"
+    TWO_VALUES = "two other whole numbers"
     CLASS_IDS = "class ids"
     WHOLE_NUMBERS = "whole numbers"
     ONE_HOT = "one-hot rows"
-    MULTI_LABEL = "rows of 0 and 1 with any number of ones"
+    MULTI_LABEL = "multi-label rows"
     DISTRIBUTIONS = "rows that sum to 1"
-    UNIT_INTERVAL = "numbers between 0 and 1"
+    UNIT_INTERVAL = "numbers within [0, 1]"
     CONTINUOUS = "continuous numbers"
 
 
@@ -86,7 +85,8 @@ class Labels:
     quantiles: tuple[float, ...] = ()
     zero_fraction: float = 0.0
     row_sums: tuple[float, float] | None = None
-    ignored: float | None = None
+    unit_for_each: bool = False
+    """The labels are whole numbers from 0 and the head has a unit for each of them."""
 
     @property
     def one_column(self) -> bool:
@@ -108,8 +108,13 @@ class Labels:
             return self.one_column and self.low.is_integer() and self.low >= 0
         if self.kind is not Kind.WHOLE_NUMBERS or not self.one_column:
             return False
+        if self.unit_for_each:
+            return True
         dense = self.classes >= _LOOSE_SPAN_COVERED * self.span
-        return dense and bool(self.classes <= _FEW_CLASSES or self.repeats >= _LOOSE_REPEATS)
+        few = self.classes <= _FEW_CLASSES
+        return (dense and (few or self.repeats >= _LOOSE_REPEATS)) or (
+            few and self.repeats >= _REPEATS
+        )
 
     @property
     def may_be_rows(self) -> bool:
@@ -139,18 +144,18 @@ class Labels:
     @property
     def described(self) -> str:
         """The labels in a few words, for a message: `class ids 0 to 2`."""
-        words: str = self.kind.value
-        if self.kind in (Kind.BINARY, Kind.SIGN, Kind.UNIT_INTERVAL):
-            return words
-        if self.kind is Kind.TWO_VALUES:
-            return "labels " + " and ".join(f"{value:g}" for value in self.values)
-        if self.kind is Kind.CLASS_IDS or (self.kind is Kind.WHOLE_NUMBERS and self.one_column):
-            return f"{words} {self.low:g} to {self.high:g}"
-        if self.kind is Kind.CONSTANT:
+        kind, ends = self.kind, f"from {self.low:.4g} to {self.high:.4g}"
+        if kind in (Kind.BINARY, Kind.SIGN, Kind.TWO_VALUES):
+            return f"labels {self.low:g} and {self.high:g}"
+        if kind is Kind.CONSTANT:
             return f"the one value {self.low:g}"
-        if self.kind in (Kind.ONE_HOT, Kind.MULTI_LABEL, Kind.DISTRIBUTIONS):
-            return f"{words} of {self.columns}"
-        return f"{words} from {self.low:.4g} to {self.high:.4g}"
+        if kind in (Kind.ONE_HOT, Kind.MULTI_LABEL):
+            return f"{kind.value} of {self.columns}"
+        if kind is Kind.DISTRIBUTIONS:
+            return f"rows of {self.columns} that sum to 1"
+        if kind is Kind.CLASS_IDS:
+            return f"class ids {self.low:g} to {self.high:g}"
+        return f"{kind.value} {ends}"
 
     def share_outside(self, low: float, high: float) -> float:
         """Estimated share of target entries below `low` or above `high`.
@@ -286,8 +291,6 @@ def classify(head: Head) -> Labels | None:
     if ignored is not None and ignored in values and len(values) > 1:
         keep = values != ignored
         values, counts = values[keep], counts[keep]
-    else:
-        ignored = None
     low = float(values[0]) if len(values) else targets.min
     high = float(values[-1]) if len(values) else targets.max
     distinct = len(values) or targets.distinct
@@ -319,7 +322,7 @@ def classify(head: Head) -> Labels | None:
             if targets.row_sum_min is not None and targets.row_sum_max is not None
             else None
         ),
-        ignored=ignored,
+        unit_for_each=targets.integral and low >= 0 and high < (head.units or 0),
     )
 
 

@@ -140,6 +140,16 @@ class LossCurve:
         return float(self.loss[0]) if len(self.loss) else float(self.step_loss[0])
 
     @property
+    def first_step_loss(self) -> float:
+        """The loss of the first recorded batch."""
+        return float(self.step_loss[0])
+
+    @property
+    def lowest(self) -> float:
+        """The lowest loss of any epoch or recorded step."""
+        return float(np.concatenate([self.loss, self.step_loss]).min(initial=math.inf))
+
+    @property
     def end(self) -> float:
         """The typical loss of the last epochs."""
         if len(self.smooth):
@@ -156,7 +166,9 @@ class LossCurve:
     @property
     def best_epoch(self) -> int:
         """The (first) epoch of the lowest typical loss."""
-        return int(self.epoch[int(np.argmin(self.smooth))]) if len(self.smooth) else 0
+        if not len(self.smooth):
+            return 0
+        return int(self.epoch[int(np.argmin(self.smooth)) + (self.tail_width - 1) // 2])
 
     @cached_property
     def since_best(self) -> Trend:
@@ -195,7 +207,7 @@ class LossCurve:
         jumps = np.diff(self.loss[len(self.loss) // 2 :])
         if len(jumps) < FEWEST_EPOCHS // 2:
             return 0.0
-        turns = np.mean(jumps[1:] * jumps[:-1] < 0)
+        turns = np.mean(np.sign(jumps[1:]) * np.sign(jumps[:-1]) < 0)
         return float(np.median(np.abs(jumps))) if turns >= ALTERNATING else 0.0
 
     @cached_property

@@ -127,7 +127,7 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
     rest = std**2 - deviation**2 / (count - 1)
     dense = (np.asarray(summary.feature_zero_fraction) < _SPARSE) & (std > 0)
     # What is left of a feature with one value besides the extreme one is rounding.
-    dense &= rest > 1e-9 * std**2
+    dense &= rest > 1e-12 * std**2
     if not dense.any():
         return None
     scale = np.sqrt(np.where(dense, rest, 1.0))

@@ -45,7 +45,7 @@ class SampleSize:
             parameters=setup.model.trainable_parameters,
             per_class=_per_class(record, rows),
             per_feature=_per_feature(inputs, rows),
-            complete=bool(inputs) and all(_is_discrete(summary) for summary in inputs),
+            complete=bool(inputs) and all(is_discrete(summary) for summary in inputs),
             validated=record.validation is not None or bool(setup.fit.has_validation),
             setup=setup,
         )
@@ -69,12 +69,11 @@ def _per_class(record: RunRecord, rows: int) -> float | None:
 
 
 def _per_feature(inputs: tuple[TensorSummary, ...], rows: int) -> float | None:
-    tables = [
-        summary for summary in inputs if len(summary.shape) == 1 and not _is_discrete(summary)
-    ]
+    tables = [summary for summary in inputs if len(summary.shape) == 1 and not is_discrete(summary)]
     widths = [summary.shape[0] for summary in tables if summary.shape[0]]
     return rows / sum(widths) if widths else None
 
 
-def _is_discrete(summary: TensorSummary) -> bool:
+def is_discrete(summary: TensorSummary) -> bool:
+    """Patterns of two or three whole numbers, which may be all there are."""
     return summary.integral and 0 < summary.distinct <= _FEW_VALUES

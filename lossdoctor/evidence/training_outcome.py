@@ -30,7 +30,9 @@ class TrainingOutcome:
         losses = None if record.history is None else record.history.logs.get("loss")
         if losses is not None and len(losses) and not math.isfinite(losses[-1]):
             return cls(share=-math.inf, measured_by="loss")
-        shares = [_share(pairing) for pairing in record.train.pairing] if record.train else []
+        shares = (
+            [share_learned(pairing) for pairing in record.train.pairing] if record.train else []
+        )
         known = [share for share in shares if share is not None]
         if known and len(known) == len(shares):
             return cls(share=min(known)[0], measured_by=min(known)[1])
@@ -49,7 +51,8 @@ class TrainingOutcome:
         }[self.measured_by]
 
 
-def _share(pairing: TargetPairing) -> tuple[float, str] | None:
+def share_learned(pairing: TargetPairing) -> tuple[float, str] | None:
+    """1 - error rate ÷ that of the most frequent class, or R², and which of the two it is."""
     if pairing.r2 is not None:
         return pairing.r2, "r2"
     if pairing.error_rate is not None and pairing.chance_error_rate:

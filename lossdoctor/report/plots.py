@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from collections.abc import Callable
@@ -75,7 +76,9 @@ def pictures_for(finding: Finding, record: RunRecord) -> tuple[Picture, ...]:
     rule = rule_classes().get(finding.rule)
     if rule is None:
         return ()
-    kinds = [kind for hint in rule.evidence().values() for kind in (get_args(hint) or (hint,))]
+    # A rule names what it judges by first; what comes later only words its remedies.
+    hints = list(rule.evidence().values())[:2]
+    kinds = [kind for hint in hints for kind in (get_args(hint) or (hint,))]
     asked = {kind.__module__.rpartition(".")[2] for kind in kinds}
     return tuple(
         picture
@@ -86,9 +89,9 @@ def pictures_for(finding: Finding, record: RunRecord) -> tuple[Picture, ...]:
 
 def draw(report: Report) -> Figure:
     """The loss curves and every picture that proves a finding, in one figure."""
-    if "IPython" in sys.modules:
-        # A notebook learns to display figures when pyplot is first imported.
-        import matplotlib.pyplot  # noqa: F401
+    if "ipykernel" in sys.modules and "inline" in mpl.get_backend():
+        # A notebook learns to display figures when pyplot first draws one, and this is none of its.
+        importlib.import_module("matplotlib_inline.backend_inline")
     proving = {p.name for f in report.problems for p in pictures_for(f, report.record)}
     panels = [
         (picture, data)
@@ -161,7 +164,7 @@ def _draw_loss(figure: Any, data: LossCurves) -> None:
         if _spans(data.learning_rate):
             _logarithmic(bottom, "y")
     (bottom if bottom is not None else top).set_xlabel("epoch")
-    start = min(data.epoch[0], *data.batch_epoch[:1])
+    start = min([data.epoch[0], *data.batch_epoch[:1]])
     margin = 0.04 * (data.end - start) or 0.5
     top.set_xlim(start - margin, data.end + margin)
     constant = bottom is None and len(data.learning_rate)
@@ -301,7 +304,7 @@ PICTURES = (
         data=figure_data.loss_curves,
         draw=_draw_loss,
         height=lambda data: 3.6 if _varies(data.learning_rate) else 2.9,
-        proves=frozenset({"loss_curve", "generalization"}),
+        proves=frozenset({"loss_curve", "generalization", "rate_change"}),
     ),
     Picture(
         name="gradients",
@@ -309,7 +312,7 @@ PICTURES = (
         data=lambda record, _: figure_data.gradient_heat_map(record),
         draw=_draw_heat("Gradient by layer, input at the top", "RMS gradient"),
         height=lambda data: _rows(data.layers),
-        proves=frozenset({"gradient_flow"}),
+        proves=frozenset({"gradient_flow", "gradient_growth", "gradient_noise"}),
     ),
     Picture(
         name="updates",
@@ -317,7 +320,7 @@ PICTURES = (
         data=lambda record, _: figure_data.update_heat_map(record),
         draw=_draw_heat("Update ratio by layer, input at the top", "‖Δw‖/‖w‖"),
         height=lambda data: _rows(data.layers),
-        proves=frozenset({"update_ratio"}),
+        proves=frozenset({"update_ratio", "weight_growth"}),
     ),
     Picture(
         name="update_band",
@@ -333,7 +336,7 @@ PICTURES = (
         data=lambda record, _: figure_data.feature_scales(record),
         draw=_draw_features,
         height=lambda data: _rows(data.names),
-        proves=frozenset({"input_scale"}),
+        proves=frozenset({"input_scale", "feature_variation"}),
     ),
     Picture(
         name="classes",
@@ -341,6 +344,7 @@ PICTURES = (
         data=lambda record, _: figure_data.class_shares(record),
         draw=_draw_classes,
         height=lambda data: 2.4,
+        proves=frozenset({"class_balance"}),
     ),
     Picture(
         name="units",
@@ -348,7 +352,7 @@ PICTURES = (
         data=lambda record, _: figure_data.unit_shares(record),
         draw=_draw_units,
         height=lambda data: _rows(data.layers),
-        proves=frozenset({"unit_activity"}),
+        proves=frozenset({"unit_activity", "saturation"}),
     ),
     Picture(
         name="shift",
@@ -356,5 +360,6 @@ PICTURES = (
         data=lambda record, _: figure_data.shift(record),
         draw=_draw_shift,
         height=lambda data: _rows(data.names),
+        proves=frozenset({"distribution_shift"}),
     ),
 )

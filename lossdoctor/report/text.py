@@ -23,6 +23,7 @@ _MAX_WIDTH = 100
 _MARK = {Severity.ERROR: "✖", Severity.WARNING: "▲", Severity.INFO: "ℹ"}
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold blue"}
 _REASONS_SHOWN = 6
+_RULES_SHOWN = 6
 _QUIET = "dim"
 
 
@@ -129,7 +130,7 @@ class _Writer:
             notes.append(f"{more} more {'remedy' if more == 1 else 'remedies'} known.")
         if notes:
             lines += self._block(" ".join(notes), "  ", style=_QUIET)
-        return lines
+        return lines if lines[-1] else lines[:-1]
 
     def _title(self, finding: Finding) -> list[Text]:
         mark = f"{_MARK[finding.severity]} {finding.severity.name}  "
@@ -189,7 +190,9 @@ class _Writer:
             yield from self._reason("other reasons", rest)
 
     def _reason(self, reason: str, rules: list[str]) -> list[Text]:
-        text = Text.assemble(reason, (f" ({', '.join(rules)})", _QUIET))
+        shown = rules if self._verbose or len(rules) <= _RULES_SHOWN else rules[: _RULES_SHOWN - 1]
+        more = f" and {len(rules) - len(shown)} more" if len(shown) < len(rules) else ""
+        text = Text.assemble(reason, (f" ({', '.join(shown)}{more})", _QUIET))
         return self._hanging(text, ("  - ", _QUIET), rest="    ")
 
     def _block(self, text: str, indent: str, *, style: str = "") -> list[Text]:

@@ -84,8 +84,8 @@ class FinalActivationRange(Rule):
         low, high = head.range or (-math.inf, math.inf)
         few = share <= self.unreachable_share
         return self.finding(
-            f"The {head.activation} of {head.label} returns values from {low:g} to {high:g} and "
-            f"the targets are {labels.described} under {head.loss.name}: {why}.",
+            f"The {head.activation} of {head.label} returns values from {low:g} to {high:g} for "
+            f"{labels.described} under {head.loss.name}: {why}.",
             severity=Severity.WARNING if few else None,
             measurements=[
                 self.measure("unreachable_share", share),

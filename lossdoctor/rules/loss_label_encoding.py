@@ -57,7 +57,7 @@ class LossLabelEncoding(Rule):
             if expected:
                 head, labels = judged.head, judged.labels
                 yield self.finding(
-                    f"{head.loss.name} expects {expected}, and the labels are {labels.described}: "
+                    f"{head.loss.name} expects {expected} and gets {labels.described}: "
                     f"{_consequence(judged)}.",
                     measurements=[
                         Measurement(name="label columns", value=labels.columns, unit="columns"),

@@ -66,8 +66,8 @@ class LossTask(Rule):
             contract, text = for_task(judged)
             stuck = head.pairing.saturated_wrong if head.pairing else None
             yield self.finding(
-                f"{head.loss.name} of {head.label} ({head.activation or 'unknown'} activation) is "
-                f"trained on {labels.described}: {_CONSEQUENCE[mismatch]}.",
+                f"{head.loss.name} judges the {head.activation or 'unknown'} output of {head.label} "
+                f"by {labels.described}: {_CONSEQUENCE[mismatch]}.",
                 severity=self._severity(fit, judged, mismatch),
                 measurements=[] if stuck is None else [self.measure("stuck_share", stuck)],
                 layers=head.layer_names,

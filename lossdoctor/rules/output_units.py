@@ -63,7 +63,7 @@ class OutputUnits(Rule):
         units = float(head.units or 0)
         loss = f" and loss={contract.loss!r}" if contract.loss else ""
         return self.finding(
-            f"Under {head.loss.name}, {head.label} has {_count(head.units)} and the labels are "
+            f"Under {head.loss.name}, {head.label} has {_count(head.units)} for "
             f"{judged.labels.described}: {consequence}.",
             measurements=[
                 Measurement(

@@ -80,8 +80,8 @@ def _proper_head(outputs: OutputHeads, head: Head, judged: Judged | None) -> Rem
     units = f"{contract.units} unit{'s' if contract.units > 1 else ''}"
     loss = f" and train with {contract.loss}" if contract.loss else ""
     text = (
-        f"Give {head.label} {units} with activation={contract.activation!r}{loss}: the targets are "
-        f"{judged.labels.described}, and {_WHY[contract.activation]}."
+        f"Give {head.label} {units} with activation={contract.activation!r}{loss}, for "
+        f"{judged.labels.described}: {_WHY[contract.activation]}."
     )
     return agree(outputs.setup, judged, contract, text)
 

@@ -74,6 +74,8 @@ class Undertrained(Rule):
             raise NotApplicable("the loss stopped being finite")
         if setup and any(c.class_name == "EarlyStopping" for c in setup.fit.callbacks or ()):
             raise NotApplicable("EarlyStopping decided when to end the run")
+        if setup and setup.fit.epochs and len(curve.loss) < setup.fit.epochs:
+            raise NotApplicable("the run was stopped before its last epoch")
         if outcome is not None and outcome.share >= LEARNED:
             return
         if validation is not None and validation.since_best.rises(SIGNIFICANCE):

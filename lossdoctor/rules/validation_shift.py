@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.distribution_shift import DistributionShift, Shift
+from lossdoctor.evidence.validation_outcome import ValidationOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -68,8 +69,8 @@ class ValidationShift(Rule):
         source="where three quarters of the validation errors are gone the shift did no harm",
     )
 
-    def check(self, shift: DistributionShift) -> Findings:
-        harmless = shift.validation_share is not None and shift.validation_share >= self.learned
+    def check(self, shift: DistributionShift, outcome: ValidationOutcome | None) -> Findings:
+        harmless = outcome is not None and outcome.share >= self.learned
         for found in shift.shifts:
             measurements = self._exceeded(found)
             if measurements:

@@ -14,7 +14,7 @@ from lossdoctor.rules._remedies.gradients import (
     normalize_after,
     recurrent_layers,
     relu_and_he,
-    saturating_layers,
+    saturating_activations,
 )
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -125,12 +125,11 @@ def _remedies(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
         starved,
         "it restores the scale of the signal at every layer, forward and backward",
     )
-    saturating = saturating_layers(setup, starved)
+    saturating = saturating_activations(setup, starved)
     if saturating:
-        name = next(layer.activation for layer in saturating) or "the activation"
-        slope = SATURATING.get(name, 1.0)
+        name = saturating[0]
         why = (
-            f"{name}, with a slope of at most {slope:g}, shrinks the gradient at each of "
+            f"{name}, with a slope of at most {SATURATING[name]:g}, shrinks the gradient at each of "
             f"{len(saturating)} layers, relu has slope 1 and this initialization keeps the scale; "
             "a higher learning rate would enlarge the head's gradient just as much"
         )

@@ -44,7 +44,11 @@ def is_wrapped(layer: LayerRecord) -> bool:
 
 def unfreeze(setup: Setup) -> str:
     """Code that makes every layer trainable and compiles again, without which it has no effect."""
-    return "model.trainable = True\n" + compile_code(setup)
+    return (
+        "model.trainable = False\n"
+        "model.trainable = True  # only a change of the model's setting reaches its layers\n"
+        + compile_code(setup)
+    )
 
 
 def replace_normalization(setup: Setup) -> str:

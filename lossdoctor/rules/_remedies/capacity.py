@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy
+from lossdoctor.rules._remedies.code import rebuild_code
+
+LARGER = 4
+LEAST_UNITS = 32
 
 
 def learn_by_heart() -> Remedy:
@@ -14,3 +19,29 @@ def learn_by_heart() -> Remedy:
         "or the model is too small for all of them.",
         code="X, y, epochs = X[:16], y[:16], 500",
     )
+
+
+def larger_model(setup: Setup) -> list[Remedy]:
+    """Four times the units of the hidden layers, at least 32."""
+    heads = {output.layer for output in setup.model.outputs}
+    hidden = [
+        layer
+        for index, layer in enumerate(setup.model.layers)
+        if layer.class_name == "Dense" and index not in heads and layer.units
+    ]
+    if not hidden or setup.model.kind == "subclassed":
+        return [
+            Remedy(
+                text="Give the model a (larger) hidden layer: Dense(64, activation='relu') before "
+                "its last one."
+            )
+        ]
+    changes = {x.name: {"units": max(LEAST_UNITS, LARGER * (x.units or 0))} for x in hidden}
+    shown = ", ".join(f"'{name}' to {new['units']}" for name, new in changes.items())
+    return [
+        Remedy(
+            text=f"Enlarge the hidden layers ({shown} units): the inputs hold more than this "
+            "model can take up.",
+            code=rebuild_code(setup, changes),
+        )
+    ]

@@ -115,15 +115,14 @@ def recurrent_layers(setup: Setup) -> tuple[str, ...]:
     return tuple(layer.name for layer in setup.model.layers if layer.class_name in RECURRENT)
 
 
-def saturating_layers(setup: Setup, layers: Collection[str]) -> tuple[LayerRecord, ...]:
-    """Those of `layers` whose own activation has flat tails; recurrent layers apart."""
-    return tuple(
-        layer
+def saturating_activations(setup: Setup, layers: Collection[str]) -> tuple[str, ...]:
+    """The activations with flat tails behind `layers`, one each; recurrent layers apart."""
+    found = [
+        _activation(setup, layer)
         for layer in setup.model.layers
-        if layer.name in layers
-        and layer.class_name not in RECURRENT
-        and _activation(setup, layer) in SATURATING
-    )
+        if layer.name in layers and layer.class_name not in RECURRENT
+    ]
+    return tuple(name for name in found if name in SATURATING)
 
 
 def listed(names: Collection[str]) -> str:

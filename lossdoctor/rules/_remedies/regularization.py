@@ -7,7 +7,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy
 from lossdoctor.rules._remedies.code import Code, rebuild_code
 
-LEAST_PATIENCE = 5
+LEAST_PATIENCE = 10
 PATIENCE_SHARE = 0.2
 LARGER = 2
 HELD_BACK = 0.2
@@ -40,25 +40,31 @@ def train_on_validation_rows(curves: Generalization) -> Remedy | None:
         return None
     return Remedy(
         text=f"Train on more examples: {curves.rows:,} lie in the validation set against only "
-        f"{curves.train_rows:,} in the training set. Move {1 - HELD_BACK:.0%} of them over; "
-        "regularization cannot make up for what was never seen.",
+        f"{curves.train_rows:,} in the training set. Move {1 - HELD_BACK:.0%} of them over and "
+        "let the rest say when to stop; regularization cannot make up for what was never seen.",
         code=f"held_back = max(1, int({HELD_BACK} * len(X_val)))\n"
         "X = np.concatenate([X, X_val[held_back:]])\n"
         "y = np.concatenate([y, y_val[held_back:]])\n"
-        "X_val, y_val = X_val[:held_back], y_val[:held_back]",
+        "X_val, y_val = X_val[:held_back], y_val[:held_back]\n" + _stop(curves),
     )
 
 
 def stop_early(curves: Generalization) -> Remedy:
     """Stop when the validation loss no longer improves, and go back to its best weights."""
-    patience = max(LEAST_PATIENCE, int(PATIENCE_SHARE * (curves.best_epoch + 1)))
     return Remedy(
         text="Stop when the validation loss no longer improves and keep the weights of its best "
         f"epoch, here number {curves.best_epoch + 1:,}: what came after only made it worse.",
-        code="callbacks = [\n"
+        code=_stop(curves),
+    )
+
+
+def _stop(curves: Generalization) -> str:
+    patience = max(LEAST_PATIENCE, int(PATIENCE_SHARE * len(curves.epoch)))
+    return (
+        "callbacks = [\n"
         "    keras.callbacks.EarlyStopping(\n"
         f'        monitor="val_loss", patience={patience}, restore_best_weights=True\n'
-        "    )\n]",
+        "    )\n]"
     )
 
 

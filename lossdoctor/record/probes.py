@@ -1,0 +1,261 @@
+"""Numbers measured on a bounded sample of the data itself, which never reaches a record.
+
+`probe_data` answers what summaries of single tensors cannot: whether simple models find any signal
+in the inputs, whether labels contradict their surroundings, whether validation rows stand in the
+training data as well. It knows tables only; of images and sequences a table of numbers says
+nothing, and no probe is returned for them.
+
+| probe | what it is |
+|---|---|
+| `signal` | best out-of-fold R² (on one-hot columns for classes) of a linear model, nearest neighbors and a small forest |
+| `signal_rows` | how many rows it rests on |
+| `fold_error` | error rate of nearest neighbors out of fold, for classes |
+| `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
+| `validation_error_rows` | how many rows it rests on |
+| `label_noise` | share of labels that contradict their neighbors where these agree, far from any class border |
+| `label_noise_rows` | how many such rows there are |
+| `conflicting_labels` | share of rows with the same input as another row and another label |
+| `validation_overlap` | estimated share of validation rows that stand in the training data, too |
+| `validation_matches` | how many of the sampled ones were found |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+PROBED_ROWS = 512
+_FEWEST_ROWS = 60
+_MOST_FEATURES = 1024
+_MOST_CLASSES = 50
+_FOLDS = 4
+_NEIGHBORS = 25
+_TREES = 30
+_INTERIOR_SHARE = 0.25
+_SEED = 0
+
+
+def probe_data(
+    inputs: Sequence[NDArray[Any] | None],
+    targets: Sequence[NDArray[Any] | None],
+    *,
+    validation_inputs: Sequence[NDArray[Any] | None] = (),
+    validation_targets: Sequence[NDArray[Any] | None] = (),
+    rows: int = 0,
+) -> dict[str, float]:
+    """Probe sampled rows.
+
+    Args:
+        inputs: Sampled rows of every input, aligned with `targets`.
+        targets: Sampled rows of every target.
+        validation_inputs: Sampled rows of every validation input.
+        validation_targets: Sampled rows of every validation target, aligned with them.
+        rows: How many training rows the sample was drawn from (0 = it is all of them).
+
+    Returns:
+        The probes that could be taken, by name; `{}` where the data are no table.
+    """
+    table, other = _table(inputs), _table(validation_inputs)
+    if table is None:
+        return {}
+    found = _overlap(table, other, rows)
+    target = _target(targets)
+    if target is None:
+        return found
+    table, target = _usable(table, target)
+    if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
+        return found
+    classes = _classes(target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of degenerate folds; the user did not ask for these fits
+        if classes is None:
+            found |= _signal(table, target)
+            return found
+        found |= _signal(table, _one_hot(classes))
+        found |= _class_errors(table, classes, _validation(other, validation_targets, target))
+        found |= _label_noise(table, classes)
+    found["conflicting_labels"] = _conflicts(table, classes)
+    return found
+
+
+def _target(targets: Sequence[NDArray[Any] | None]) -> Floats | None:
+    if len(targets) != 1 or targets[0] is None or targets[0].dtype.kind not in "biuf":
+        return None
+    return np.asarray(targets[0], dtype=np.float64).reshape(len(targets[0]), -1)
+
+
+def _usable(table: Floats, target: Floats) -> tuple[Floats, Floats]:
+    usable = np.isfinite(table).all(axis=1) & np.isfinite(target).all(axis=1)
+    return table[usable][:PROBED_ROWS], target[usable][:PROBED_ROWS]
+
+
+def _table(tensors: Sequence[NDArray[Any] | None]) -> Floats | None:
+    """All inputs side by side, or None where one of them is no table of numbers."""
+    parts = []
+    for tensor in tensors:
+        if tensor is None or tensor.dtype.kind not in "biuf" or tensor.ndim > 2:
+            return None
+        parts.append(np.asarray(tensor, dtype=np.float64).reshape(len(tensor), -1))
+    if not parts or sum(part.shape[1] for part in parts) > _MOST_FEATURES:
+        return None
+    return np.concatenate(parts, axis=1)
+
+
+def _classes(target: Floats) -> NDArray[np.int64] | None:
+    """Class numbers where the target holds classes, from 0."""
+    if target.shape[1] > 1:
+        one_hot = ((target == 0) | (target == 1)).all() and (target.sum(axis=1) == 1).all()
+        return target.argmax(axis=1) if one_hot else None
+    values, numbers = np.unique(target[:, 0], return_inverse=True)
+    whole = bool(np.all(values == np.round(values)))
+    if not whole or not 2 <= len(values) <= min(_MOST_CLASSES, len(target) // 5):
+        return None
+    return np.asarray(numbers.reshape(-1), dtype=np.int64)
+
+
+def _one_hot(classes: NDArray[np.int64]) -> Floats:
+    return np.eye(int(classes.max()) + 1)[classes]
+
+
+def _models(rows: int) -> list[Any]:
+    from sklearn.ensemble import ExtraTreesRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return [
+        make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 100.0, 10_000.0))),
+        make_pipeline(StandardScaler(), KNeighborsRegressor(min(_NEIGHBORS, rows // 4))),
+        ExtraTreesRegressor(_TREES, min_samples_leaf=5, random_state=_SEED),
+    ]
+
+
+def _voters(rows: int) -> list[Any]:
+    """Few neighbors for fine borders, many against noise."""
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    counts = {min(_NEIGHBORS, rows // 4), max(1, rows // 8)}
+    return [make_pipeline(StandardScaler(), KNeighborsRegressor(k)) for k in sorted(counts)]
+
+
+def _signal(table: Floats, target: Floats) -> dict[str, float]:
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
+    predicted = [cross_val_predict(m, table, target, cv=folds) for m in _models(len(table))]
+    scores = [_r2(target, np.asarray(p, dtype=np.float64)) for p in predicted]
+    return {"signal": max(scores), "signal_rows": float(len(table))}
+
+
+def _validation(
+    other: Floats | None, targets: Sequence[NDArray[Any] | None], train_target: Floats
+) -> tuple[Floats, NDArray[np.int64]] | None:
+    """Validation rows and their classes, numbered as the training classes are."""
+    target = _target(targets)
+    if other is None or target is None or target.shape[1] != train_target.shape[1]:
+        return None
+    other, target = _usable(other, target)
+    if target.shape[1] > 1:
+        return other, target.argmax(axis=1)
+    ids = np.unique(train_target)
+    known = np.isin(target[:, 0], ids)
+    return other[known], np.searchsorted(ids, target[known, 0])
+
+
+def _class_errors(
+    table: Floats,
+    classes: NDArray[np.int64],
+    validation: tuple[Floats, NDArray[np.int64]] | None,
+) -> dict[str, float]:
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    if validation is None or len(validation[0]) < _FEWEST_ROWS:
+        return {}
+    other, expected = validation
+    if other.shape[1] != table.shape[1]:
+        return {}
+    folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
+    one_hot = _one_hot(classes)
+    # As many rows as in a fold, so that neither side has seen more.
+    part = np.random.default_rng(_SEED).permutation(len(table))[len(table) // _FOLDS :]
+    errors = []
+    for model in _voters(len(table)):
+        inside = cross_val_predict(model, table, one_hot, cv=folds).argmax(axis=1)
+        outside = model.fit(table[part], one_hot[part]).predict(other).argmax(axis=1)
+        errors.append((float(np.mean(inside != classes)), float(np.mean(outside != expected))))
+    fold, found = min(errors)
+    return {
+        "fold_error": fold,
+        "validation_error": found,
+        "validation_error_rows": float(len(other)),
+    }
+
+
+def _r2(target: Floats, predicted: Floats) -> float:
+    total = float(np.sum((target - target.mean(axis=0)) ** 2))
+    error = float(np.sum((target - predicted.reshape(target.shape)) ** 2))
+    return 1 - error / total if total > 0 else 0.0
+
+
+def _label_noise(table: Floats, classes: NDArray[np.int64]) -> dict[str, float]:
+    """Where neighbors agree far and wide, class overlap is over and only wrong labels deviate."""
+    from sklearn.neighbors import NearestNeighbors
+
+    scale = table.std(axis=0)
+    scaled = (table - table.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    neighbors = min(_NEIGHBORS, len(table) // 4)
+    search = NearestNeighbors(n_neighbors=neighbors + 1).fit(scaled)
+    around = search.kneighbors(scaled, return_distance=False)[:, 1:]
+    # Each row's own label is left out of its vote, so that a wrong one stands against the others.
+    believed = _one_hot(classes)[around].sum(axis=1).argmax(axis=1)
+    if len(np.unique(believed)) < 2:
+        return {}
+    deep = _distance_to_other_class(scaled, believed)
+    interior = deep >= np.quantile(deep, 1 - _INTERIOR_SHARE)
+    return {
+        "label_noise": float(np.mean(believed[interior] != classes[interior])),
+        "label_noise_rows": float(interior.sum()),
+    }
+
+
+def _distance_to_other_class(scaled: Floats, believed: NDArray[np.int64]) -> Floats:
+    from sklearn.neighbors import NearestNeighbors
+
+    distance = np.zeros(len(scaled))
+    for label in np.unique(believed):
+        own = believed == label
+        search = NearestNeighbors(n_neighbors=1).fit(scaled[~own])
+        distance[own] = search.kneighbors(scaled[own])[0][:, 0]
+    return distance
+
+
+def _conflicts(table: Floats, classes: NDArray[np.int64]) -> float:
+    _, group = np.unique(table, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    low = np.full(group.max() + 1, np.iinfo(np.int64).max)
+    high = np.full(group.max() + 1, -1)
+    np.minimum.at(low, group, classes)
+    np.maximum.at(high, group, classes)
+    return float(np.mean((low != high)[group]))
+
+
+def _overlap(table: Floats, validation: Floats | None, rows: int) -> dict[str, float]:
+    if validation is None or validation.shape[1] != table.shape[1] or not len(validation):
+        return {}
+    known = {row.tobytes() for row in np.ascontiguousarray(table.astype(np.float32))}
+    asked = np.ascontiguousarray(validation.astype(np.float32))
+    matches = sum(row.tobytes() in known for row in asked)
+    sampled = len(table) / max(rows, len(table))
+    return {
+        "validation_overlap": min(1.0, matches / len(validation) / sampled),
+        "validation_matches": float(matches),
+    }

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
+from lossdoctor.rules._rule import Findings, Rule
+
+ROUNDING = -1e-6
+BOUNDED = {
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeLoss(Rule):
+    """The loss is negative, although it cannot be on valid labels.
+
+    **What it detects.** A value below zero of a compiled loss that has zero as its lower bound.
+
+    **Why it matters.** A cross-entropy is only negative where a label is no probability. Then
+    there is no best prediction: the loss falls without bound while the model learns nothing.
+
+    **How it is measured.** The lowest loss of any epoch or step, where every compiled loss is one
+    of Keras' own with the bound zero and nothing was added to it.
+
+    **How to fix it.** Labels in [0, 1] (or the encoding the loss expects), as the finding that
+    explains this one says.
+
+    **When it is wrong.** Likelihoods of densities, -dice and other losses of one's own are rightly
+    negative: it abstains. A history does not say which loss it shows, so there it only asks.
+
+    **References.** Keras 3 `binary_crossentropy`: -y log p - (1 - y) log(1 - p).
+    """
+
+    title = "Negative loss"
+    severity = Severity.ERROR
+    stage = Stage.CONTRACT
+    explains = frozenset({"loss_metric_divergence"})
+
+    def check(self, curve: LossCurve, setup: Setup | None) -> Findings:
+        if setup is None:
+            yield from self._from_history(curve)
+            return
+        if not setup.known_loss_semantics:
+            raise NotApplicable(curve.unknown_meaning or "the meaning of the loss is unknown")
+        unbounded = next((x.name for x in setup.losses if x.name not in BOUNDED), None)
+        if unbounded or setup.model.added_losses:
+            raise NotApplicable(f"{unbounded or 'what was added to the loss'} may be negative")
+        if curve.lowest < ROUNDING:
+            yield self._found(
+                curve,
+                f"{setup.losses[0].name} fell to {curve.lowest:.4g}, which no prediction can do to "
+                "it on valid labels.",
+                Severity.ERROR,
+            )
+
+    def _from_history(self, curve: LossCurve) -> Findings:
+        if curve.lowest < ROUNDING:
+            yield self._found(
+                curve,
+                f"The loss is negative (down to {curve.lowest:.4g}): right for a likelihood or a "
+                "loss of your own, impossible for a cross-entropy on valid labels.",
+                Severity.INFO,
+            )
+
+    def _found(self, curve: LossCurve, message: str, severity: Severity) -> Finding:
+        return self.finding(
+            message,
+            severity=severity,
+            measurements=[
+                Measurement(name="lowest loss", value=curve.lowest, threshold=0.0, fires="below")
+            ],
+            onset=Onset(epoch=curve.best_epoch),
+            remedies=[
+                Remedy(
+                    text="Look at the labels: cross-entropies need values in [0, 1]; labels of -1 "
+                    "and 1 become 0 and 1.",
+                    code='y = (np.asarray(y) > 0).astype("float32")\n'
+                    'y_val = (np.asarray(y_val) > 0).astype("float32")',
+                )
+            ],
+        )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.simple_models import SimpleModels
+from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.rules._remedies.capacity import larger_model
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+SIGNIFICANCE = 0.01
+LEARNED = 0.9
+STILL_GAINING = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Underfitting(Rule):
+    """The model fits its own training data worse than a simple model predicts unseen rows.
+
+    **What it detects.** A run that has come to rest with a fit far below what a ridge regression,
+    nearest neighbors or a small forest reach out of fold on the same rows.
+
+    **Why it matters.** The signal is in the inputs, and this model does not take it up: it is too
+    small, too strongly regularized, or its optimization got stuck.
+
+    **How it is measured.** The share of what can be learned that the model has learned on its
+    training rows (1 - errors ÷ errors of the most frequent class, or R²), against the best
+    out-of-fold R² of the three simple models on a sample of those rows; and by the slope of the
+    loss, so that a run that was merely cut short does not count.
+
+    **How to fix it.** More units or another hidden layer, relu, less regularization; where another
+    finding explains this one, its remedy first.
+
+    **When it is wrong.** R² on class indicators is stricter than an error rate, so the comparison
+    is on the safe side for classes. On images and sequences no simple model is fitted: it abstains.
+
+    **References.** Goodfellow et al., Deep Learning (2016), sections 5.2 and 11.4.1.
+    """
+
+    title = "Underfitting"
+    severity = Severity.WARNING
+    stage = Stage.ARCHITECTURE
+
+    shortfall: float = threshold(
+        0.25,
+        fires="above",
+        unit="of what can be learned",
+        source="measured: the tutorial's healthy set-ups fall short by at most 0.1, one hidden "
+        "unit for ten classes by 0.5",
+    )
+
+    def check(
+        self,
+        outcome: TrainingOutcome,
+        simple: SimpleModels,
+        curve: LossCurve,
+        scale: LossScale | None,
+        setup: Setup,
+    ) -> Findings:
+        if curve.non_finite is not None:
+            raise NotApplicable("the loss stopped being finite")
+        shortfall = simple.signal - outcome.share
+        if shortfall <= self.shortfall or outcome.share >= LEARNED:
+            return
+        gain = curve.gain_ahead / scale.value if scale else 0.0
+        if gain > STILL_GAINING and curve.tail.falls(SIGNIFICANCE):
+            return
+        yield self.finding(
+            f"On its own training rows the model has learned {max(outcome.share, 0):.0%} of what "
+            f"can be learned, while a simple model explains {simple.signal:.0%} of the variance of "
+            "rows it has not seen.",
+            measurements=[
+                self.measure("shortfall", shortfall),
+                Measurement(name="simple model, out of fold", value=simple.signal, unit="R²"),
+            ],
+            remedies=larger_model(setup),
+        )

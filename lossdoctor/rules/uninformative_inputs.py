@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.probed import Signal
+from lossdoctor.evidence.validation_outcome import ValidationOutcome
+from lossdoctor.finding import Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._rule import Findings, Rule, threshold
+
+_FEWEST_ROWS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class UninformativeInputs(Rule):
+    """No simple model finds anything in the inputs that tells about the targets.
+
+    **What it detects.** Tabular data on which a linear model, nearest neighbors and a small forest
+    all do no better, on rows they have not seen, than a constant answer.
+
+    **Why it matters.** Then there is nothing to learn, or inputs and targets no longer belong
+    together: shuffled apart, joined by the wrong key, sorted differently. A network can still
+    learn the training rows by heart, which looks like overfitting.
+
+    **How it is measured.** Four-fold out-of-fold R² on at most 512 rows, on one-hot columns for
+    classes, so that a shift of probabilities counts even where the answer stays the same.
+
+    **How to fix it.** Check row by row that inputs and targets belong together before they are
+    shuffled or split; then look for better inputs.
+
+    **When it is wrong.** Parity and other patterns without any local or linear trace (discrete
+    inputs are left out for that reason), signals below 1 % of the variance, and inputs that only
+    make sense in sequence. A model that predicts validation rows proves the rule wrong.
+
+    **References.** Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009),
+    chapter 7.
+    """
+
+    title = "Inputs without signal"
+    severity = Severity.WARNING
+    stage = Stage.DATA
+    explains = STUCK | {"label_noise", "overconfidence", "overfitting"}
+
+    signal: float = threshold(
+        0.01,
+        fires="below",
+        unit="R² out of fold",
+        source="measured on 200 to 1,000 rows of pure noise: 0.006 at most in 45 draws",
+    )
+    validation: float = threshold(
+        0.05,
+        fires="below",
+        unit="share of what can be learned, on validation rows",
+        source="a twentieth of the validation errors cannot be removed without signal",
+    )
+
+    def check(self, signal: Signal, outcome: ValidationOutcome | None) -> Findings:
+        if signal.rows < _FEWEST_ROWS:
+            raise NotApplicable(f"{signal.rows} examples are too few to rule a signal out")
+        if signal.discrete:
+            raise NotApplicable("discrete patterns can hide a rule from simple models")
+        learned = outcome is not None and outcome.share >= self.validation
+        if signal.r2 < self.signal and not learned:
+            yield self.finding(
+                f"A linear model, nearest neighbors and a forest all predict unseen rows no better "
+                f"than a constant (R² {signal.r2:.3f} on {signal.rows} rows).",
+                measurements=[self.measure("signal", signal.r2)],
+                remedies=[
+                    Remedy(
+                        text="Print a few rows of X and y and check by hand that they belong "
+                        "together; look for a shuffle, sort or join that touched only one of "
+                        "them. No model, rate or number of epochs can find what is not there."
+                    )
+                ],
+            )

@@ -1,0 +1,46 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import OptimizerRecord
+from tests.records import findings_of, history_record, outcome_of, trained
+
+SLUG = "high_initial_loss"
+
+
+def starting(first, **options):
+    record = trained(np.full(10, 1.2), **options)
+    record.steps.loss[0] = first
+    return record
+
+
+def test_fires_before_the_first_update():
+    (finding,) = findings_of(SLUG, starting(50.0))
+    assert finding.severity is Severity.WARNING
+    assert "50, 50 times the 1 of the best constant" in finding.message
+    assert 'model.get_layer("dense_1").kernel' in finding.remedies[0].code
+
+
+def test_a_run_that_learned_all_the_same_is_info():
+    (finding,) = findings_of(SLUG, starting(50.0, error_rate=0.01))
+    assert finding.severity is Severity.INFO
+    assert "learned all the same" in finding.message
+
+
+@pytest.mark.parametrize(("first", "fires"), [(9.0, False), (11.0, True)])
+def test_boundary_of_the_excess(first, fires):
+    assert bool(findings_of(SLUG, starting(first))) is fires
+
+
+def test_penalties_are_not_counted():
+    record = starting(50.0)
+    logs = dataclasses.replace(record.history, penalty=np.full(10, 48.0))
+    assert not findings_of(SLUG, dataclasses.replace(record, history=logs))
+
+
+def test_not_applicable_to_trained_models_and_histories():
+    resumed = OptimizerRecord(class_name="SGD", learning_rate=0.1, iterations=500)
+    assert "trained before" in outcome_of(SLUG, starting(50.0, optimizer=resumed)).reason
+    assert outcome_of(SLUG, history_record(loss=[50.0, 1.0])).status == "not_applicable"

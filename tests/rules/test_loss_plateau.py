@@ -1,0 +1,66 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from lossdoctor.finding import Severity
+from lossdoctor.record.run import FitRecord
+from tests.records import findings_of, history_record, outcome_of, trained
+
+SLUG = "loss_plateau"
+
+
+def test_fires_on_a_run_that_never_left_the_baseline():
+    (finding,) = findings_of(SLUG, trained(np.full(20, 1.003)))
+    assert finding.severity is Severity.ERROR
+    assert "never fell materially below 1" in finding.message
+    assert finding.remedies[0].code
+
+
+def test_fires_on_a_run_that_stays_above_it():
+    assert findings_of(SLUG, trained(np.linspace(3, 1.5, 20)))
+
+
+def test_silent_on_a_run_that_was_below_it_once():
+    loss = np.r_[np.full(10, 1.0), np.full(10, 0.5), np.full(20, 1.0)]
+    assert not findings_of(SLUG, trained(loss))
+
+
+def test_dropout_in_the_training_loss_is_no_plateau():
+    record = trained(np.full(20, 1.05), error_rate=0.1)
+    pairing = dataclasses.replace(record.train.pairing[0], loss=0.3)
+    train = dataclasses.replace(record.train, pairing=(pairing,))
+    assert not findings_of(SLUG, dataclasses.replace(record, train=train))
+
+
+def test_the_floor_of_soft_labels_counts():
+    record = trained(np.full(20, 0.6), baseline=0.69)
+    losses = (dataclasses.replace(record.losses[0], floor=0.59),)
+    assert not findings_of(SLUG, dataclasses.replace(record, losses=losses))
+
+
+@pytest.mark.parametrize(("best", "fires"), [(0.985, True), (0.975, False)])
+def test_boundary_of_the_improvement(best, fires):
+    assert bool(findings_of(SLUG, trained(np.full(20, best)))) is fires
+
+
+def test_too_short_a_run_is_not_judged():
+    outcome = outcome_of(SLUG, trained([1.0, 1.0], steps_per_epoch=10))
+    assert outcome.status == "not_applicable"
+    assert "too short" in outcome.reason
+
+
+def test_class_weights_put_the_loss_on_another_scale():
+    record = dataclasses.replace(trained(np.full(20, 5.0)), fit=FitRecord(class_weight=True))
+    assert outcome_of(SLUG, record).status == "not_applicable"
+
+
+def test_history_at_the_chance_level_of_three_classes():
+    (finding,) = findings_of(SLUG, history_record(loss=np.full(20, math.log(3) + 0.001)))
+    assert "ln 3 = 1.099" in finding.message
+
+
+def test_history_that_says_nothing():
+    for loss in (np.full(20, 0.5), np.linspace(3.0, math.log(2), 20), [0.693] * 3):
+        assert outcome_of(SLUG, history_record(loss=loss)).status == "not_applicable"

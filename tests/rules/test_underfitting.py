@@ -1,0 +1,46 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.records import findings_of, outcome_of, trained
+
+SLUG = "underfitting"
+FLAT = np.full(30, 0.6)
+
+
+def fitted(error_rate, signal, loss=FLAT):
+    record = trained(loss, error_rate=error_rate)
+    return dataclasses.replace(record, probes={"signal": signal})
+
+
+def test_fires_below_what_simple_models_reach():
+    (finding,) = findings_of(SLUG, fitted(0.4, 0.8))
+    assert "has learned 20% of what can be learned" in finding.message
+    assert "explains 80% of the variance" in finding.message
+    assert '"dense": {"units": 100}' in finding.remedies[0].code
+    assert "dense_1" not in finding.remedies[0].code, "the head keeps its width"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        fitted(0.1, 0.8),
+        fitted(0.4, 0.3),
+        fitted(0.04, 1.3),
+        fitted(0.4, 0.8, np.linspace(1.0, 0.6, 30)),
+    ],
+    ids=["fits well", "little signal", "nearly perfect", "still falling"],
+)
+def test_silent_on_look_alikes(record):
+    assert not findings_of(SLUG, record)
+
+
+@pytest.mark.parametrize(("signal", "fires"), [(0.44, False), (0.46, True)])
+def test_boundary_of_the_shortfall(signal, fires):
+    assert bool(findings_of(SLUG, fitted(0.4, signal))) is fires
+
+
+def test_not_applicable_without_simple_models_or_a_finite_loss():
+    assert "simple model" in outcome_of(SLUG, trained(FLAT, error_rate=0.4)).reason
+    assert outcome_of(SLUG, fitted(0.4, 0.8, [1.0, np.nan])).status == "not_applicable"

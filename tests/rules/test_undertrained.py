@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from tests.records import findings_of, history_record, outcome_of, trained
+
+SLUG = "undertrained"
+FALLING = np.linspace(1.2, 0.5, 20)
+
+
+def test_fires_on_a_loss_cut_off_on_its_way_down():
+    (finding,) = findings_of(SLUG, trained(FALLING, val_loss=FALLING))
+    assert "after 20 epochs" in finding.message
+    assert finding.remedies[0].code == "epochs = 125"
+
+
+def test_fires_on_a_run_of_two_epochs_by_its_steps():
+    record = trained([1.2, 0.6], steps_per_epoch=100)
+    record.steps.loss[:] = np.linspace(1.4, 0.5, 200)
+    (finding,) = findings_of(SLUG, record)
+    assert "after 2 epochs" in finding.message
+
+
+def test_fires_after_too_few_steps_to_have_learned_anything():
+    (finding,) = findings_of(SLUG, trained([1.01, 1.0]))
+    assert "after 32 steps" in finding.message
+    assert finding.remedies[0].code == "epochs = 125"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        trained(np.geomspace(1.0, 0.01, 100)),
+        trained(FALLING, error_rate=0.02),
+        trained(FALLING, val_loss=np.r_[np.linspace(1.2, 0.8, 10), np.linspace(0.8, 1.4, 10)]),
+        trained(0.5 + 0.01 * np.sin(np.arange(30))),
+        trained([1.01, 1.0], ratio=3.0),
+    ],
+    ids=["converged", "no errors left", "overfitting", "flat", "huge steps"],
+)
+def test_silent_on_look_alikes(record):
+    assert not findings_of(SLUG, record)
+
+
+@pytest.mark.parametrize(("drop", "fires"), [(0.14, False), (0.18, True)])
+def test_boundary_of_the_gain(drop, fires):
+    # At this slope half as many epochs again gain half of what the whole run gained.
+    loss = np.linspace(0.6 + drop, 0.6, 200)
+    assert bool(findings_of(SLUG, trained(loss))) is fires
+
+
+@pytest.mark.parametrize(("steps", "fires"), [(49, True), (51, False)])
+def test_boundary_of_the_steps(steps, fires):
+    assert bool(findings_of(SLUG, trained([1.0, 1.0], steps_per_epoch=steps))) is fires
+
+
+def test_history_alone_is_judged_against_its_first_loss():
+    assert findings_of(SLUG, history_record(loss=FALLING))
+    assert not findings_of(SLUG, history_record(loss=np.geomspace(1.0, 0.01, 100)))
+
+
+def test_not_applicable_where_early_stopping_decides_or_the_loss_is_not_finite():
+    outcome = outcome_of(SLUG, trained(FALLING, callbacks=["EarlyStopping"]))
+    assert "EarlyStopping" in outcome.reason
+    assert outcome_of(SLUG, trained([1.0, 0.5, np.nan])).status == "not_applicable"
