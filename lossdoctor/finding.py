@@ -7,6 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from lossdoctor.evidence.onset import Onset
+
+__all__ = ["Finding", "Measurement", "Onset", "Outcome", "Remedy", "Severity", "Stage"]
+
 
 class Severity(enum.IntEnum):
     """How much a finding matters.
@@ -67,14 +71,6 @@ class Remedy:
 
     text: str
     code: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Onset:
-    """When a finding first showed. A finding about the configuration has none."""
-
-    epoch: int
-    step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from lossdoctor.record.run import (
     RunRecord,
     StepSeries,
     TargetPairing,
+    UnitSeries,
     VariableSeries,
     WeightRecord,
 )
@@ -381,3 +382,40 @@ def trained(
         variables=variables(model, count=count, weight_norm=norms, update_norm=updates),
         validation=dataclasses.replace(record.train, rows=rows) if "val_loss" in logs else None,
     )
+
+
+def unit_series(dead: Mapping[str, float | Sequence[float]], *, epochs: int = 10) -> UnitSeries:
+    """Layers of 20 units; `dead` is the dead share of each, one number or one per epoch."""
+    columns = [np.broadcast_to(np.asarray(share, dtype=float), epochs) for share in dead.values()]
+    return UnitSeries(
+        layers=tuple(dead),
+        units=(20,) * len(dead),
+        epoch=np.arange(epochs),
+        dead_fraction=np.stack(columns, axis=1),
+    )
+
+
+def per_layer(model: ModelRecord, values: Sequence[float]) -> list[float]:
+    """One number per trainable variable from one number per layer with weights."""
+    weighted_layers = [layer for layer in model.layers if layer.weights]
+    return [
+        value
+        for layer, value in zip(weighted_layers, values)
+        for weight in layer.weights
+        if weight.trainable
+    ]
+
+
+def with_weights(model: ModelRecord, role: str, **changes: Any) -> ModelRecord:
+    """`model` with every weight called `role` changed: `with_weights(mlp(), "bias", mean=-10.0)`."""
+    layers = tuple(
+        dataclasses.replace(
+            layer,
+            weights=tuple(
+                dataclasses.replace(weight, **changes) if weight.name == role else weight
+                for weight in layer.weights
+            ),
+        )
+        for layer in model.layers
+    )
+    return dataclasses.replace(model, layers=layers)

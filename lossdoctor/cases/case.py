@@ -11,7 +11,7 @@ import numpy as np
 from lossdoctor.cases.recipe import Model, Recipe
 from lossdoctor.cases.score import Array
 
-_FIT_NAMES = ("batch_size", "class_weight", "sample_weight", "shuffle", "validation_split")
+_FIT_NAMES = ("class_weight", "sample_weight", "shuffle", "validation_split")
 
 
 @dataclass(kw_only=True)
@@ -84,8 +84,8 @@ class Trial:
     def apply(self, code: str) -> None:
         """Run a remedy's code on this trial, as a user would paste it before `fit`.
 
-        The code may change or rebind `model`, `X`, `y`, `X_val`, `y_val` and `epochs`; arguments of
-        `fit` that it sets by name (`batch_size`, `class_weight`, `callbacks`, ...) are passed on.
+        The code may change or rebind `model`, `X`, `y`, `X_val`, `y_val`, `epochs`, `batch_size`
+        and `callbacks`. Other arguments of `fit` that it sets by name are passed on to `fit`.
 
         Raises:
             Exception: Whatever the code raises.
@@ -93,14 +93,12 @@ class Trial:
         import keras
 
         names: dict[str, Any] = {"keras": keras, "np": np}
-        own = ("model", "X", "y", "X_val", "y_val", "epochs")
+        own = ("model", "X", "y", "X_val", "y_val", "epochs", "batch_size", "callbacks")
         names |= {name: getattr(self, name) for name in own}
         exec(code, names)
         for name in own:
             setattr(self, name, names[name])
-        self.callbacks = [*self.callbacks, *names.get("callbacks", ())]
         self.fit_options |= {name: names[name] for name in _FIT_NAMES if name in names}
-        self.batch_size = self.fit_options.pop("batch_size", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,13 @@ def rows(choose: Callable[[Array], Array]) -> Fault:
     return _data(lambda data: replace(data, X=data.X[choose(data.y)], y=data.y[choose(data.y)]))
 
 
+def validation_from_training() -> Fault:
+    """Training rows for validation: nothing is held out."""
+    return _data(
+        lambda data: replace(data, X_val=data.X[: len(data.X_val)], y_val=data.y[: len(data.y_val)])
+    )
+
+
 def _data(change: Callable[[Data], Data]) -> Fault:
     return lambda recipe: replace(recipe, data=lambda: change(recipe.data()))
 
@@ -177,6 +184,16 @@ def outliers(every: int, factor: float) -> Callable[[Array], Array]:
 
     def change(array: Array) -> Array:
         array[::every] *= factor
+        return array
+
+    return change
+
+
+def missing_code(every: int, code: float) -> Callable[[Array], Array]:
+    """Every n-th cell holds the code of a missing value."""
+
+    def change(array: Array) -> Array:
+        array.reshape(-1)[::every] = code
         return array
 
     return change

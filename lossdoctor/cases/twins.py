@@ -27,6 +27,7 @@ from lossdoctor.cases.faults import (
     held_out,
     hidden,
     learning_rate,
+    missing_code,
     optimizer,
     outliers,
     relabel,
@@ -38,6 +39,7 @@ from lossdoctor.cases.faults import (
     source,
     times,
     training,
+    validation_from_training,
 )
 from lossdoctor.cases.recipe import Spec, layer
 from lossdoctor.cases.score import LIKELIHOOD, predict
@@ -184,6 +186,20 @@ KERAS_OBJECTS = Proof(
     claim="Keras itself warns that it overrules `from_logits`",
     measure=_objections,
     by=1,
+    worst=-1.0,
+)
+
+
+def _promise(trial: Trial) -> float:
+    fresh = _HEALTHY[trial.case.healthy or trial.case.name].recipe.data()
+    kept = trial.case.recipe.score(trial.model, fresh.X_val, fresh.y_val)
+    return -abs(trial.score() - kept)
+
+
+FRESH_ROWS = Proof(
+    claim="the validation score promises more than rows never seen give",
+    measure=_promise,
+    by=0.03,
     worst=-1.0,
 )
 
@@ -344,6 +360,24 @@ _DATA = (
         finds="target_outliers",
         before=True,
         beside=("unscaled_targets", "validation_shift"),
+    ),
+    _twin(
+        "regression-mse",
+        "missing-values-999",
+        everywhere(X=missing_code(97, 999.0)),
+        "999 stands for a missing value in 1 % of all cells",
+        finds="input_outliers",
+        before=True,
+        beside=("unscaled_inputs",),
+    ),
+    _twin(
+        "digits",
+        "validation-from-training",
+        validation_from_training(),
+        "validation rows taken from the training rows",
+        finds="validation_overlap",
+        before=True,
+        harm=FRESH_ROWS,
     ),
     _twin(
         "regression-mse",

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _SIGNIFICANCE = 1e-3
 _FEWEST_ROWS = 20
 _SPARSE = 0.8
+_NARROWER = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class Shift:
         index: Its number among the inputs or targets.
         gap: Distance of the means ÷ the larger standard deviation, of the feature where it is
             largest; 0 where sampling noise (Bonferroni over features) explains it.
-        stretch: Ratio of the standard deviations, at least 1, likewise.
+        stretch: Standard deviation in validation ÷ in training, likewise; a third of the inverse
+            where validation is narrower, as a stretch of time is by nature.
         feature: The feature concerned, as the user knows it; "" for a single one.
         train: Mean and standard deviation of that feature in training.
         validation: The same in validation.
@@ -169,9 +171,9 @@ def _stretches(
 ) -> Floats:
     varies = (deviations > 0) & (other_deviations > 0)
     ratio = np.where(varies, other_deviations, 1.0) / np.where(varies, deviations, 1.0)
-    logarithm = np.abs(np.log(ratio))
     error = math.sqrt(0.5 / train.rows + 0.5 / validation.rows)
-    return np.where(logarithm > limit * error, np.exp(logarithm), 1.0)
+    beyond_chance = np.abs(np.log(ratio)) > limit * error
+    return np.where(beyond_chance, np.maximum(1.0, np.maximum(ratio, 1 / ratio / _NARROWER)), 1.0)
 
 
 def _class_distance(train: TensorSummary, validation: TensorSummary) -> float | None:

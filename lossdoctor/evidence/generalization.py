@@ -173,8 +173,14 @@ class Generalization:
         return float(np.mean(self.validation[half:] < self.train[half:]))
 
     def has_risen(self, significance: float) -> bool:
-        """Whether the validation loss has gone up since its best, beyond chance and noise."""
-        return self.since_best.rises(significance) and self.rise > NOISE_MARGIN * self.noise
+        """Whether the validation loss has gone up since its best, beyond chance and noise.
+
+        Not where the training loss went up with it: then the run diverges.
+        """
+        alone = not self.train_since_best.rises(significance)
+        return (
+            alone and self.since_best.rises(significance) and self.rise > NOISE_MARGIN * self.noise
+        )
 
     @property
     def metric_drop(self) -> float | None:

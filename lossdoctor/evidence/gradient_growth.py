@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lossdoctor.evidence._missing import NotRecorded
 from lossdoctor.evidence._owners import weights_by_path
 from lossdoctor.evidence._sound import first_non_finite_step, sound_steps
-from lossdoctor.finding import Onset
+from lossdoctor.evidence.onset import Onset
 from lossdoctor.record.run import RunRecord
 
 Floats = NDArray[np.float64]

@@ -27,8 +27,8 @@ class GradientNoise:
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        series, steps = record.variables, record.steps
-        if series is None or steps is None:
+        series = record.variables
+        if series is None or not len(series.step):
             raise NotRecorded.of(record, "gradients", "train with LossDoctor()")
         if record.fit and record.fit.steps_per_epoch == 1:
             raise NotApplicable("every step sees all examples, so its gradient has no noise")

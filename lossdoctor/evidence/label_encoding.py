@@ -81,7 +81,9 @@ class Labels:
     values: tuple[float, ...]
     repeats: float
     counts: tuple[int, ...] = ()
-    """How often each class occurs: by value for ids, by column for one-hot rows."""
+    """How often each of `values` occurs."""
+    column_counts: tuple[int, ...] = ()
+    """How often each column holds the largest entry of its row."""
     quantiles: tuple[float, ...] = ()
     zero_fraction: float = 0.0
     row_sums: tuple[float, float] | None = None
@@ -291,8 +293,10 @@ def classify(head: Head) -> Labels | None:
     if ignored is not None and ignored in values and len(values) > 1:
         keep = values != ignored
         values, counts = values[keep], counts[keep]
-    low = float(values[0]) if len(values) else targets.min
-    high = float(values[-1]) if len(values) else targets.max
+    # The distinct values come from a sample, the extremes from all rows.
+    low, high = targets.min, targets.max
+    if ignored in (low, high) and len(values):
+        low, high = float(values[0]), float(values[-1])
     distinct = len(values) or targets.distinct
     entries = int(counts.sum()) if len(counts) else targets.sampled_rows
     columns = _columns(head, targets)
@@ -302,7 +306,6 @@ def classify(head: Head) -> Labels | None:
         if columns == 1
         else _kind_of_rows(targets, distinct, low, high)
     )
-    by_column = kind in (Kind.ONE_HOT, Kind.DISTRIBUTIONS)
     return Labels(
         kind=kind,
         columns=columns,
@@ -314,7 +317,8 @@ def classify(head: Head) -> Labels | None:
         classes=columns if columns > 1 else distinct,
         values=tuple(float(v) for v in values),
         repeats=repeats,
-        counts=tuple(int(n) for n in (targets.argmax_counts if by_column else counts)),
+        counts=tuple(int(n) for n in counts),
+        column_counts=tuple(int(n) for n in targets.argmax_counts),
         quantiles=targets.quantiles,
         zero_fraction=targets.zero_fraction,
         row_sums=(
@@ -369,7 +373,9 @@ def _kind_of_rows(targets: TensorSummary, distinct: int, low: float, high: float
     within = low >= -_TOLERANCE and high <= 1 + _TOLERANCE
     if targets.integral and within:
         # Rows of zeros mark padding and "none of these" in otherwise one-hot labels.
-        at_most_one = targets.row_sum_max is not None and targets.row_sum_max <= 1
+        if targets.row_sum_max is None:
+            return Kind.ONE_HOT  # too wide to sum; the safe reading, no rule objects to it
+        at_most_one = targets.row_sum_max <= 1
         some_one_hot = targets.one_hot_fraction > 0
         return Kind.ONE_HOT if at_most_one and some_one_hot else Kind.MULTI_LABEL
     if targets.integral and distinct == 2 and (low, high) == (-1.0, 1.0):

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 TAIL_SHARE = 0.1
 WIDEST_TAIL = 20
 FEWEST_EPOCHS = 8
+FEWEST_IN_TAIL = 6
 FEWEST_STEPS = 8
 ALTERNATING = 0.4
 STEADY_STEPS = 5
@@ -185,7 +186,7 @@ class LossCurve:
         In a run of few epochs that of single steps, over its last two thirds.
         """
         if len(self.loss) >= FEWEST_EPOCHS:
-            start = min(len(self.loss) * 2 // 3, len(self.loss) - FEWEST_EPOCHS // 2)
+            start = min(len(self.loss) * 2 // 3, len(self.loss) - FEWEST_IN_TAIL)
             return trend(self.epoch[start:], self.loss[start:])
         if self.steps_per_epoch and len(self.step) >= 2 * FEWEST_STEPS:
             late = self.step >= self.step[-1] / 3

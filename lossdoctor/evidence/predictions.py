@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
-from lossdoctor.evidence.output_head import Head, OutputHeads
+from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, OutputHeads
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord, TensorSummary
 
@@ -20,6 +20,13 @@ CHANCE_TOLERANCE = 2e-4
 """Relative distance up to which a loss stands at a chance constant: its four printed digits."""
 _MOST_CLASSES = 20
 _FEWEST_EPOCHS = 5
+# Minus the logarithms of the smallest probability tf.keras, Keras 3 and older backends let pass.
+_CLIP_LOGARITHMS = (15.33, 15.42, 15.94, 16.12, 20.72)
+_CLIP_TOLERANCE = 2e-3
+_SATURATED_EPOCHS = 3
+_FEWEST_ERRORS = 0.01
+_MACHINE = 1e-6
+_QUANTILES = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +141,80 @@ def _frozen(loss: Floats, accuracy: Floats) -> float | None:
         return None
     moved = np.ptp(loss) > 0.01 * abs(loss[0])
     return float(accuracy[-1]) if moved and np.ptp(accuracy) <= 1e-7 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturation:
+    """Signs that a cross-entropy is paid in clipped logarithms.
+
+    `wrong_and_sure` is the share of examples predicted 0 or 1 to machine precision and wrong, by
+    output; `clipped` the logged loss ÷ error rate of the last epochs where that is the negative
+    logarithm of a clip constant, else None. `sure_before_training` says the untrained model's
+    predictions were 0 or 1 already.
+    """
+
+    wrong_and_sure: tuple[tuple[Head, float], ...]
+    sure_before_training: bool
+    clipped: float | None
+    error_rate: float | None
+    setup: Setup | None
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        if record.model is not None and record.losses:
+            return cls._of_run(record)
+        loss, errors = _logged_errors(record)
+        return cls(
+            wrong_and_sure=(),
+            sure_before_training=False,
+            clipped=_clip_constant(loss, errors),
+            error_rate=float(errors[-1]),
+            setup=None,
+        )
+
+    @classmethod
+    def _of_run(cls, record: RunRecord) -> Self:
+        outputs = OutputHeads.from_record(record)
+        judged = [head for head in outputs.judged_by_keras() if head.family in CROSS_ENTROPIES]
+        if not judged:
+            raise NotApplicable("no output is trained with a cross-entropy")
+        paired = [(head, head.pairing.saturated_wrong) for head in judged if head.pairing]
+        known = tuple((head, share) for head, share in paired if share is not None)
+        if not known:
+            raise NotRecorded.of(record, "the predictions", "run with LossDoctor()")
+        return cls(
+            wrong_and_sure=known,
+            sure_before_training=all(_is_sure(head.initial_predictions) for head, _ in known),
+            clipped=None,
+            error_rate=None,
+            setup=outputs.setup,
+        )
+
+
+def _is_sure(predictions: TensorSummary | None) -> bool:
+    """Most entries are 0 or 1 to machine precision (quantiles at 5, 25, 75 and 95 %)."""
+    if predictions is None or len(predictions.quantiles) < _QUANTILES:
+        return False
+    ends = (predictions.quantiles[i] for i in (2, 3, 5, 6))
+    return all(min(abs(q), abs(1 - q)) < _MACHINE for q in ends)
+
+
+def _logged_errors(record: RunRecord) -> tuple[Floats, Floats]:
+    logs = record.history.logs if record.history else {}
+    loss = np.asarray(logs.get("loss", ()), dtype=np.float64)
+    accuracy = np.asarray(logs.get("accuracy", logs.get("acc", ())), dtype=np.float64)
+    if len(loss) < _SATURATED_EPOCHS or len(accuracy) != len(loss):
+        raise NotRecorded(f"loss and accuracy of at least {_SATURATED_EPOCHS} epochs")
+    return loss, 1.0 - accuracy
+
+
+def _clip_constant(loss: Floats, errors: Floats) -> float | None:
+    """Loss ÷ error rate of the last epochs, where it sits at the logarithm of a clip constant."""
+    loss, errors = loss[-_SATURATED_EPOCHS:], errors[-_SATURATED_EPOCHS:]
+    if not np.isfinite(loss).all() or (errors < _FEWEST_ERRORS).any():
+        return None
+    ratios = loss / errors
+    for constant in _CLIP_LOGARITHMS:
+        if np.all(np.abs(ratios / constant - 1) <= _CLIP_TOLERANCE):
+            return float(ratios[-1])
+    return None

@@ -23,6 +23,8 @@ class Signal:
 
     r2: float
     rows: int
+    minority: int
+    """How many of them are not of the most frequent class (all of them for quantities)."""
     discrete: bool
     """The inputs are patterns of two or three whole numbers."""
 
@@ -34,6 +36,7 @@ class Signal:
         return cls(
             r2=record.probes["signal"],
             rows=int(record.probes["signal_rows"]),
+            minority=int(record.probes.get("minority_rows", record.probes["signal_rows"])),
             discrete=any(is_discrete(summary) for summary in _inputs(record)),
         )
 

@@ -40,7 +40,7 @@ class RateChanges:
     """All rises of the learning rate by at least a factor of two, and how the run began.
 
     `resumed_at` is the loss of the first step and `resumed_peak` the typical loss of the first
-    epoch, where the optimizer began with fresh state; else None.
+    epoch, where trained weights met an optimizer without state; else None.
     """
 
     changes: tuple[RateChange, ...]
@@ -52,7 +52,7 @@ class RateChanges:
         curve = LossCurve.from_record(record)
         rates = np.empty(0) if record.history is None else record.history.learning_rate
         fresh = record.optimizer is not None and record.optimizer.iterations == 0
-        known = fresh and len(curve.step_loss) > WINDOW
+        known = fresh and _trained_before(record) and len(curve.step_loss) > WINDOW
         if len(rates) < 2 and not known:
             raise NotRecorded.of(record, "the learning rate", "train with LossDoctor()")
         return cls(
@@ -82,6 +82,16 @@ def _changes(rates: Floats, curve: LossCurve) -> list[RateChange]:
                 )
             )
     return found
+
+
+def _trained_before(record: RunRecord) -> bool:
+    """Whether a weight that starts at zero no longer stands there."""
+    layers = record.model.layers if record.model else ()
+    return any(
+        weight.initializer == "Zeros" and weight.trainable and weight.abs_max > 0
+        for layer in layers
+        for weight in layer.weights
+    )
 
 
 def _first_epoch(curve: LossCurve) -> float:

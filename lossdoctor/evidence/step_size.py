@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence._moment import Moment
 from lossdoctor.evidence.loss_curve import MARGIN
-from lossdoctor.record.run import OptimizerRecord, RunRecord, WeightRecord
+from lossdoctor.record.run import OptimizerRecord, RunRecord, VariableSeries, WeightRecord
 
 Floats = NDArray[np.float64]
 
 LEAST_CHANGE = 3.0
 PLAIN_LIMIT = 2.0
+FAST_QUARTER = 0.75
 FIRST_RATIO = 0.03
 FIRST_RATIO_WITH_MEMORY = 0.01
 _ROUND = (1.0, 2.0, 5.0)
@@ -56,6 +57,8 @@ class StepSize:
     learning_rate: Floats
     ratio: Floats
     kernels: tuple[str, ...]
+    leverage: Floats
+    """‖g‖‖w‖ of the kernel where it is largest: how much the loss heeds the weights' size."""
     curvature: Floats
     optimizer: OptimizerRecord | None
 
@@ -84,6 +87,7 @@ class StepSize:
             learning_rate=rates,
             ratio=np.stack(columns, axis=1),
             kernels=tuple(series.layers[index] for index in kernels),
+            leverage=np.max(np.nan_to_num(_leverage(series)[:, kernels]), axis=1),
             curvature=np.asarray(series.curvature, dtype=np.float64),
             optimizer=record.optimizer,
         )
@@ -110,8 +114,38 @@ class StepSize:
 
     @property
     def typical(self) -> float:
-        """The update ratio that a quarter of the steps exceed, wherever in the run they are."""
-        return float(np.quantile(self.largest, 0.75))
+        """The update ratio that a quarter of all steps exceed, wherever in the run they are.
+
+        Sampled steps count for as many as they stand for: the start is sampled more densely.
+        """
+        order = np.argsort(self.largest)
+        stands_for = np.diff(self.step, append=max(self.total_steps, self.step[-1] + 1))
+        reached = np.cumsum(stands_for[order]) >= FAST_QUARTER * stands_for.sum()
+        return float(self.largest[order][np.argmax(reached)])
+
+    @property
+    def travel(self) -> float:
+        """How far the weights were moved in all, in units of their own size."""
+        stands_for = np.diff(self.step, append=max(self.total_steps, self.step[-1] + 1))
+        return float(np.sum(self.largest * stands_for))
+
+    @property
+    def typical_leverage(self) -> float:
+        """By how much the loss would change, to first order, if a kernel doubled."""
+        return float(np.median(self.leverage))
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times the rate would go into the largest stable one, in the second half.
+
+        The draw of batches makes secant curvature look larger, hence the headroom smaller.
+        """
+        late = self.step >= self.step[-1] / 2
+        product = np.abs(self.learning_rate * self.curvature)[late]
+        product = product[np.isfinite(product) & (product > 0)]
+        if self.stable_limit is None or not len(product):
+            return None
+        return self.stable_limit / float(np.median(product))
 
     @property
     def present_rate(self) -> float:
@@ -202,6 +236,10 @@ def rounded(rate: float) -> float:
     decade = 10.0 ** math.floor(math.log10(rate))
     digit = max((d for d in _ROUND if d * decade <= rate * (1 + 1e-9)), default=1.0)
     return float(f"{digit * decade:.1e}")
+
+
+def _leverage(series: VariableSeries) -> Floats:
+    return np.asarray(series.gradient_norm * series.weight_norm, dtype=np.float64)
 
 
 _UNKNOWN = WeightRecord(name="", path="", shape=(), trainable=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
-from lossdoctor.evidence._owners import layers_by_name, weights_by_path
+from lossdoctor.evidence._owners import layers_by_name, owners
 from lossdoctor.evidence._sound import first_non_finite_epoch
-from lossdoctor.finding import Onset
+from lossdoctor.evidence.onset import Onset
 from lossdoctor.record.run import LayerRecord, RunRecord
 
 LAST_EPOCHS = 5
@@ -58,29 +59,26 @@ class UnitActivity:
             raise NotApplicable("the run was non-finite before its first epoch ended")
         dead = np.asarray(series.dead_fraction, dtype=np.float64)[sound]
         known = layers_by_name(record)
-        heads = _heads(record)
-        weights = weights_by_path(record)
+        heads, cut_off = _heads(record), _disconnected(record)
         found = []
         for column, (name, units) in enumerate(zip(series.layers, series.units)):
             layer = known.get(name)
-            if layer is not None and not layer.trainable:
+            if name in cut_off or (layer is not None and not layer.trainable):
                 continue
-            kernel = layer.kernel if layer else None
-            bias = next((w for w in layer.weights if w.name == "bias"), None) if layer else None
             found.append(
                 LayerActivity(
                     layer=name,
                     units=units,
-                    activation=_activation(record, layer),
                     dead=float(dead[-LAST_EPOCHS:, column].min()),
                     dead_first=float(dead[0, column]),
                     onset=_onset(epochs[sound], dead[:, column]),
                     is_head=name in heads,
-                    zero_kernel=kernel is not None and weights[kernel.path].abs_max == 0,
-                    bias_mean=bias.mean if bias else 0.0,
-                    kernel_std=kernel.std if kernel else 0.0,
+                    activation=_activation(record, layer),
+                    **_beginning(layer),
                 )
             )
+        if not found:
+            raise NotApplicable("no trainable layer whose units are watched takes part in the loss")
         return cls(layers=tuple(found))
 
     @cached_property
@@ -102,6 +100,27 @@ class UnitActivity:
     def above(self, share: float) -> tuple[LayerActivity, ...]:
         """The hidden layers with more than `share` of their units dead."""
         return tuple(layer for layer in self.hidden if layer.dead > share)
+
+
+def _beginning(layer: LayerRecord | None) -> dict[str, Any]:
+    """What the layer's weights were before the first step."""
+    kernel = layer.kernel if layer else None
+    bias = next((w for w in layer.weights if w.name == "bias"), None) if layer else None
+    return {
+        "zero_kernel": kernel is not None and kernel.abs_max == 0,
+        "bias_mean": bias.mean if bias else 0.0,
+        "kernel_std": kernel.std if kernel else 0.0,
+    }
+
+
+def _disconnected(record: RunRecord) -> set[str]:
+    """Layers the loss has no gradient for: that is another fault than dead units."""
+    series = record.variables
+    if series is None:
+        return set()
+    names = owners(record, series)
+    reached = {name for name, connected in zip(names, series.connected) if connected}
+    return set(names) - reached
 
 
 def _heads(record: RunRecord) -> set[str]:
@@ -131,7 +150,7 @@ def _activation(record: RunRecord, layer: LayerRecord | None) -> str | None:
             return layer.activation
 
 
-def _onset(epochs: np.ndarray, dead: np.ndarray) -> Onset | None:
+def _onset(epochs: NDArray[np.int64], dead: NDArray[np.float64]) -> Onset | None:
     alive = np.flatnonzero(dead < 0.5)
     start = int(alive[-1]) + 1 if len(alive) else 0
     return Onset(epoch=int(epochs[start])) if start < len(epochs) else None

@@ -102,7 +102,14 @@ def _loss_record(identifier: Any, weight: Any, output: OutputRecord | None) -> L
         label_smoothing=float(config.get("label_smoothing", 0.0)),
         weight=None if weight is None else float(weight),
         config=config,
+        aligns_ranks=not isinstance(loss, keras.losses.Loss) or _aligns_ranks(loss),
     )
+
+
+def _aligns_ranks(loss: keras.losses.Loss) -> bool:
+    """Whether `loss` is one of Keras' own wrapped functions, which squeeze and expand `y`."""
+    wrapper = keras.losses.MeanSquaredError.__base__
+    return type(loss).call is wrapper.call or type(loss).__module__.startswith("keras.")
 
 
 def _canonical_name(loss: Any) -> tuple[str, bool]:
@@ -315,7 +322,16 @@ def _metric_record(
     else:
         requested = str(getattr(metric, "__name__", type(metric).__name__))
         class_name = _camel_case(requested)
-    return MetricRecord(output=index, name=requested, requested=requested, class_name=class_name)
+    own = not isinstance(metric, str) and not str(
+        getattr(metric, "__module__", type(metric).__module__)
+    ).startswith("keras.")
+    return MetricRecord(
+        output=index,
+        name=requested,
+        requested=requested,
+        class_name=class_name,
+        aligns_ranks=not own or isinstance(metric, keras.metrics.Metric),
+    )
 
 
 def _metric_class(

@@ -24,6 +24,7 @@ from lossdoctor.record.assemble import noting, versions
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.measure import measure_predictions, with_baselines
+from lossdoctor.record.probes import probe_data
 from lossdoctor.record.run import DataRecord, FitRecord, OutputRecord, RunRecord
 from lossdoctor.record.snapshot import snapshot_model
 from lossdoctor.record.stream import DataStream
@@ -65,6 +66,15 @@ def record_configuration(
         with noting(missing, "initial predictions"):
             predictions = measure_predictions(built, train, None, outputs, ())
             record = dataclasses.replace(record, initial_predictions=predictions.summaries)
+    probes: dict[str, float] = {}
+    with noting(missing, "data probes"):
+        probes = probe_data(
+            train.sampled_inputs,
+            train.sampled_targets,
+            validation_inputs=[] if validation is None else validation.sampled_inputs,
+            validation_targets=[] if validation is None else validation.sampled_targets,
+            rows=train.rows,
+        )
     steps = -(-train.rows // (record.batch_size or DEFAULT_BATCH_SIZE)) if train.rows else None
     planned = steps * epochs if steps and epochs else None
     shapes = [(None, *t.shape) for t in record.targets]
@@ -91,6 +101,7 @@ def record_configuration(
         ),
         train=record,
         validation=None if validation is None else _side(validation, batch_size, None),
+        probes=probes,
         not_recorded=missing,
     )
 

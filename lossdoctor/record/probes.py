@@ -9,6 +9,7 @@ nothing, and no probe is returned for them.
 |---|---|
 | `signal` | best out-of-fold R² (on one-hot columns for classes) of a linear model, nearest neighbors and a small forest |
 | `signal_rows` | how many rows it rests on |
+| `minority_rows` | how many of them are not of the most frequent class |
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
 | `validation_error_rows` | how many rows it rests on |
@@ -32,7 +33,7 @@ Floats = NDArray[np.float64]
 
 PROBED_ROWS = 512
 _FEWEST_ROWS = 60
-_MOST_FEATURES = 1024
+_MOST_FEATURES = 256
 _MOST_CLASSES = 50
 _FOLDS = 4
 _NEIGHBORS = 25
@@ -48,6 +49,7 @@ def probe_data(
     validation_inputs: Sequence[NDArray[Any] | None] = (),
     validation_targets: Sequence[NDArray[Any] | None] = (),
     rows: int = 0,
+    fit_models: bool = True,
 ) -> dict[str, float]:
     """Probe sampled rows.
 
@@ -57,6 +59,8 @@ def probe_data(
         validation_inputs: Sampled rows of every validation input.
         validation_targets: Sampled rows of every validation target, aligned with them.
         rows: How many training rows the sample was drawn from (0 = it is all of them).
+        fit_models: Whether to fit simple models, which takes up to a few seconds; without them
+            only the overlap of training and validation rows is measured.
 
     Returns:
         The probes that could be taken, by name; `{}` where the data are no table.
@@ -66,7 +70,7 @@ def probe_data(
         return {}
     found = _overlap(table, other, rows)
     target = _target(targets)
-    if target is None:
+    if target is None or not fit_models:
         return found
     table, target = _usable(table, target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
@@ -78,6 +82,7 @@ def probe_data(
             found |= _signal(table, target)
             return found
         found |= _signal(table, _one_hot(classes))
+        found["minority_rows"] = float(len(classes) - np.bincount(classes).max())
         found |= _class_errors(table, classes, _validation(other, validation_targets, target))
         found |= _label_noise(table, classes)
     found["conflicting_labels"] = _conflicts(table, classes)

@@ -53,6 +53,11 @@ class Ring:
         self._values.scatter_nd_update(slot, row[tf.newaxis])
         self._count.assign_add(1)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return int(self._count.numpy()) == 0
+
     def drain(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return `(row numbers, rows)` written since the last call, the oldest possibly lost."""
         count = int(self._count.numpy())
@@ -517,7 +522,7 @@ class Recorder:
             self.not_recorded.setdefault(
                 "batch losses and data", "the run's train_step does not call `compute_loss`"
             )
-        if self._loss_ring is not None and self._gradient_ring is None:
+        if self._loss_ring and (self._gradient_ring is None or self._gradient_ring.empty):
             self.not_recorded.setdefault(
                 "gradient norms", "the run applies no gradients through `model.optimizer.apply`"
             )

@@ -25,7 +25,10 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class WeightRecord:
-    """One variable of a layer, as it stood when the record was opened."""
+    """One variable of a layer, as it stood when the record was opened.
+
+    `l1` and `l2` are the factors of the penalties on it (`keras.regularizers.L1`, `L2`, `L1L2`).
+    """
 
     name: str
     path: str
@@ -35,6 +38,8 @@ class WeightRecord:
     mean: float = 0.0
     std: float = 0.0
     abs_max: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +140,9 @@ class LossRecord:
     from_logits: bool | None = None
     with_logits: bool = False
     """A custom loss calls a `tf.nn.*_with_logits` function."""
+    aligns_ranks: bool = True
+    """Keras adds or drops a last axis of one before the loss sees `y_true` and `y_pred`; False for
+    a subclass of `keras.Loss` with a `call` of its own."""
     label_smoothing: float = 0.0
     weight: float | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -152,6 +160,8 @@ class MetricRecord:
     name: str
     requested: str
     class_name: str | None = None
+    aligns_ranks: bool = True
+    """As for a loss; False for a function of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -263,8 +263,15 @@ def _weight_record(weight: Any, layer: Any) -> WeightRecord:
         initializer=None if initializer is None else type(initializer).__name__,
         mean=float(numeric.mean()),
         std=float(numeric.std()),
+        l1=_factor(weight, "l1"),
+        l2=_factor(weight, "l2"),
         abs_max=float(np.abs(numeric).max()),
     )
+
+
+def _factor(weight: Any, name: str) -> float:
+    value = getattr(getattr(weight, "regularizer", None), name, 0.0)
+    return float(np.asarray(value if value is not None else 0.0))
 
 
 def _output(name: str, tensor: Any, layers: Sequence[LayerRecord], source: int) -> OutputRecord:

@@ -39,11 +39,11 @@ class LabelNoise(Rule):
     )
 
     beyond_validation: float = threshold(
-        0.08,
+        0.1,
         fires="above",
         unit="more errors on training than on validation labels",
-        source="measured on five data sets with 20 % of the labels moved: 0.1 to 0.2; unharmed: "
-        "0.04 at most",
+        source="measured on five data sets with 20 % of the labels moved: 0.11 to 0.2; unharmed: "
+        "0.07 at most",
     )
     beyond_overlap: float = threshold(
         0.05,

@@ -66,7 +66,7 @@ class LossTask(Rule):
             contract, text = for_task(judged)
             stuck = head.pairing.saturated_wrong if head.pairing else None
             yield self.finding(
-                f"{head.loss.name} judges the {head.activation or 'unknown'} output of {head.label} "
+                f"{head.loss.name} judges {head.label} (activation {head.activation or 'unknown'}) "
                 f"by {labels.described}: {_CONSEQUENCE[mismatch]}.",
                 severity=self._severity(fit, judged, mismatch),
                 measurements=[] if stuck is None else [self.measure("stuck_share", stuck)],

@@ -76,8 +76,7 @@ def _remedies(outputs: OutputHeads, head: Head, judged: Judged | None) -> list[R
     contract = fitting(judged) if judged and not judged.numbers_under_class_loss else _usual(head)
     found = [
         Remedy(
-            text=f"Give {head.label} activation={contract.activation!r}: `predict` then returns "
-            "probabilities, which is also what accuracy compares with 0.5.",
+            text=_instruction(head, contract),
             code=contract_code(outputs.setup, head, contract),
         )
     ]
@@ -90,6 +89,16 @@ def _remedies(outputs: OutputHeads, head: Head, judged: Judged | None) -> list[R
         text = "Or keep the head linear and tell the loss: it then works on the exact logits."
         found.append(Remedy(text=text, code=code))
     return found
+
+
+def _instruction(head: Head, contract: Contract) -> str:
+    if head.recurrent:
+        what = (
+            f"Put Dense({contract.units}, activation={contract.activation!r}) behind {head.label}"
+        )
+    else:
+        what = f"Give {head.label} activation={contract.activation!r}"
+    return f"{what}: `predict` then returns the probabilities the loss and accuracy expect."
 
 
 def _usual(head: Head) -> Contract:

@@ -80,8 +80,11 @@ class Overfitting(Rule):
             raise NotApplicable(curve.unknown_meaning)
         rise, gap = curves.rise / scale.value, curves.gap / scale.value
         risen = rise > self.rise and curves.has_risen(SIGNIFICANCE)
-        apart = gap > self.gap and curves.train_end / scale.value < LEARNED
-        if not (risen or apart) or curves.metric_worse(self.metric_gap) is False:
+        learned = curves.train_end / scale.value < LEARNED
+        if (
+            not (learned and (risen or gap > self.gap))
+            or curves.metric_worse(self.metric_gap) is False
+        ):
             return
         measurements = [self.measure("rise", rise), self.measure("gap", gap)]
         if curves.metric is not None and curves.metric.sign > 0:

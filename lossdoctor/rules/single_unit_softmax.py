@@ -37,7 +37,13 @@ class SingleUnitSoftmax(Rule):
     title = "Softmax over a single unit"
     severity = Severity.ERROR
     stage = Stage.CONTRACT
-    explains = STUCK | {"final_activation_range", "loss_task", "metric_task", "output_units"}
+    explains = STUCK | {
+        "final_activation_range",
+        "loss_task",
+        "metric_task",
+        "output_units",
+        "train_inference_gap",
+    }
 
     def check(self, outputs: OutputHeads, encoding: LabelEncoding | None) -> Findings:
         judged = {j.head.index: j for j in encoding.judged} if encoding else {}

@@ -11,6 +11,9 @@ from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._remedies.gradients import fresh_weights, leaky_relu, listed
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
+LEARNED = 0.5
+"""Where half of what a constant leaves is learned, a side branch at rest does no harm."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StalledUpdates(Rule):
@@ -75,8 +78,10 @@ class StalledUpdates(Rule):
     ) -> Findings:
         if updates.rate_is_zero:
             raise NotApplicable("the learning rate is 0")
+        if setup.model.custom_train_step:
+            raise NotApplicable("a custom train_step decides which weights each step is to move")
         if updates.disconnected:
-            yield self._disconnected(updates, setup)
+            yield self._disconnected(updates, scale, setup)
         silent = updates.without_gradient(updates.unmoved)
         if len(silent) == len(updates.layers):
             if scale is None or scale.end > self.remaining:
@@ -91,8 +96,12 @@ class StalledUpdates(Rule):
         if lost:
             yield self._too_small(lost, updates)
 
-    def _disconnected(self, updates: UpdateRatio, setup: Setup) -> Finding:
+    def _disconnected(self, updates: UpdateRatio, scale: LossScale | None, setup: Setup) -> Finding:
         layers = updates.disconnected
+        severity = Severity.WARNING if len(setup.model.outputs) > 1 else None
+        few = updates.share_of_parameters(layers) <= self.parameter_share
+        if few and scale is not None and scale.end <= LEARNED:
+            severity = Severity.INFO
         return self._stalled(
             layers,
             updates,
@@ -106,7 +115,7 @@ class StalledUpdates(Rule):
                     "are meant to stay as they are, say so with trainable=False."
                 )
             ],
-            Severity.WARNING if len(setup.model.outputs) > 1 else None,
+            severity,
         )
 
     def _flat(self, updates: UpdateRatio, setup: Setup) -> Finding:

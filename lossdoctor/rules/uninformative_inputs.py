@@ -10,6 +10,7 @@ from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _FEWEST_ROWS = 200
+_FEWEST_MINORITY = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,8 @@ class UninformativeInputs(Rule):
     )
 
     def check(self, signal: Signal, outcome: ValidationOutcome | None) -> Findings:
-        if signal.rows < _FEWEST_ROWS:
-            raise NotApplicable(f"{signal.rows} examples are too few to rule a signal out")
+        if signal.rows < _FEWEST_ROWS or signal.minority < _FEWEST_MINORITY:
+            raise NotApplicable("there are too few examples to rule a signal out")
         if signal.discrete:
             raise NotApplicable("discrete patterns can hide a rule from simple models")
         learned = outcome is not None and outcome.share >= self.validation

@@ -129,7 +129,7 @@ def _remedies(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
     if saturating:
         name = saturating[0]
         why = (
-            f"{name}, with a slope of at most {SATURATING[name]:g}, shrinks the gradient at each of "
+            f"{name}, whose slope is at most {SATURATING[name]:g}, shrinks the gradient at each of "
             f"{len(saturating)} layers, relu has slope 1 and this initialization keeps the scale; "
             "a higher learning rate would enlarge the head's gradient just as much"
         )

@@ -37,7 +37,7 @@ def test_fires_and_enlarges_the_batches():
     [
         noisy(np.full(20, 0.5)),
         noisy(JUMPING - 0.4),
-        noisy(np.linspace(1.5, 0.5, 20) + 0.3 * np.tile([1, -1], 10)),
+        noisy(np.linspace(3.0, 0.5, 40) + 0.06 * np.tile([1, -1], 20)),
         noisy(batch_size=128),
     ],
     ids=["at rest", "near its floor", "falling", "large batches"],

@@ -95,3 +95,8 @@ def test_history_alone():
     assert findings_of(SLUG, history_record(loss=TRAIN, val_loss=TURNING))
     assert not findings_of(SLUG, history_record(loss=TRAIN, val_loss=TRAIN + 0.01))
     assert outcome_of(SLUG, history_record(loss=TRAIN)).status == "not_applicable"
+
+
+def test_silent_where_both_losses_rise():
+    rising = np.r_[np.linspace(1.0, 0.5, 20), np.linspace(0.5, 0.68, 40)]
+    assert not findings_of(SLUG, trained(rising, val_loss=rising + 0.05))

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
-from tests.records import findings_of, history, history_record, outcome_of, run_record, trained
+from tests.records import (
+    chain,
+    dense,
+    findings_of,
+    history,
+    history_record,
+    outcome_of,
+    run_record,
+    trained,
+)
 
 SLUG = "schedule_shock"
 RATES = np.r_[np.full(10, 0.01), np.full(10, 1.0)]
@@ -30,11 +39,23 @@ def test_a_loss_that_is_lost_with_it_is_an_error():
     assert "stops being finite" in finding.message
 
 
+def begun_at(loss, bias):
+    """A run of a model whose hidden biases stand at `bias` before the first step."""
+    weights = [dataclasses.replace(w, abs_max=bias) for w in dense("dense", 8, 20).weights]
+    hidden = dataclasses.replace(dense("dense", 8, 20), weights=tuple(weights))
+    record = trained(np.full(10, 0.6), model=chain(hidden, dense("out", 1, 8)))
+    record.steps.loss[0] = loss
+    return record
+
+
 def test_fires_on_a_resumed_run_with_a_fresh_optimizer():
-    record = trained(np.full(10, 0.6))
-    record.steps.loss[0] = 0.1
-    (finding,) = findings_of(SLUG, record)
+    (finding,) = findings_of(SLUG, begun_at(0.1, bias=0.3))
     assert "its optimizer begins anew" in finding.message
+    assert not findings_of(SLUG, begun_at(0.7, bias=0.3))
+
+
+def test_a_fresh_model_with_a_lucky_first_batch_is_not_resumed():
+    assert outcome_of(SLUG, begun_at(0.1, bias=0.0)).status == "not_applicable"
 
 
 def test_fires_in_a_history_that_holds_the_rate():

@@ -90,6 +90,11 @@ def test_outliers_do_not_make_a_target_large():
     assert found(y) == ()
 
 
+def test_a_mean_of_a_few_spreads_is_made_up_for():
+    assert measured(22 + 9 * Z, optimizer=ADAM) == []
+    assert measured(40 + 4.5 * Z, optimizer=ADAM) == ["offset travel"]
+
+
 @pytest.mark.parametrize("y", [Z, 22 + 9 * Z[:, None] * 0.5, np.arange(3).repeat(50)])
 def test_silent_on_targets_a_head_can_meet(y):
     assert found(y, optimizer=dataclasses.replace(SGD, momentum=0.0)) == ()

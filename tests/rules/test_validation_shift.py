@@ -52,6 +52,8 @@ def test_silent_on_noise_small_shifts_and_rare_features():
     assert found(v=V[:20], w=W[:20]) == ()
     assert found(v=V + 0.7) == ()
     assert found(v=2.5 * V) == ()
+    assert found(v=0.2 * V) == ()
+    assert len(found(v=0.08 * V)) == 1
     rare = (RANDOM.random((500, 20)) < 0.01).astype(float)
     other = (RANDOM.random((200, 20)) < 0.03).astype(float)
     assert found(rare, other) == ()

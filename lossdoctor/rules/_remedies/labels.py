@@ -61,7 +61,8 @@ def fitting(judged: Judged) -> Contract:
         return Contract(activation="softmax", units=labels.columns)
     if family is LossFamily.CATEGORICAL_HINGE and labels.kind is Kind.ONE_HOT:
         return Contract(activation="linear", units=labels.columns)
-    if family in NUMBER_LOSSES and not labels.are_classes:
+    angle_of_numbers = family is LossFamily.DIRECTION and labels.one_column
+    if family in NUMBER_LOSSES and not labels.are_classes and not angle_of_numbers:
         return Contract(activation=_number_activation(judged), units=labels.columns)
     return suited_to(labels)
 
@@ -191,7 +192,7 @@ def contract_code(setup: Setup, head: Head, contract: Contract) -> str:
     # A loss that stays and reads logits wants the head linear, not a probability.
     reads_logits = contract.loss is None and bool(head.loss.from_logits)
     activation = "linear" if reads_logits else contract.activation
-    compiled = _compile_line(setup, contract)
+    compiled = _compile_line(setup, head, contract)
     if contract.units != head.units or activation != head.activation:
         rebuilt = head_code(setup, head, contract.units, activation, compiled)
         if not rebuilt:
@@ -210,8 +211,9 @@ def encode_lines(setup: Setup, expression: str) -> list[str]:
     return [f"{name} = {expression.replace('{y}', name)}" for name in names]
 
 
-def _compile_line(setup: Setup, contract: Contract) -> str:
-    regression = str(contract.loss) in ("mse", "mae")
+def _compile_line(setup: Setup, head: Head, contract: Contract) -> str:
+    kept_for_numbers = contract.loss is None and head.family in NUMBER_LOSSES
+    regression = kept_for_numbers or contract.loss in ("mse", "mae")
     shown = [
         ("mae" if regression else "accuracy") if name in CLASSIFICATION_METRICS else name
         for name in (metric.requested for metric in setup.metrics)
@@ -290,6 +292,9 @@ def reaching(judged: Judged) -> tuple[Contract, str]:
     if labels.kind is Kind.MULTI_LABEL:
         text = "Give the head a sigmoid, so that several units can be near 1 at once."
         return Contract(activation="sigmoid", units=labels.columns), text
+    if labels.one_column and labels.kind in (Kind.SIGN, Kind.TWO_VALUES):
+        text = "Map the two labels to 0 and 1 and train a sigmoid with binary_crossentropy."
+        return zero_one(labels), text
     linear = Contract(activation="linear", units=labels.columns)
     if family is LossFamily.REGRESSION and labels.beyond_unit_scale:
         text = (

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.evidence.class_coverage import ClassCoverage, Coverage
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._rule import Findings, Rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingClass(Rule):
+    """A class the model is asked about never occurs in the training labels.
+
+    **What it detects.** Classes that occur in the validation labels only (WARNING); classes of the
+    head, or columns of one-hot labels, that no training label belongs to (INFO).
+
+    **Why it matters.** A class never trained on is never predicted: its validation examples are all
+    wrong, and their loss rises all through training as the model grows sure of the others. The
+    common causes are sorted data with `validation_split`, which takes the tail without
+    shuffling, and labels counted from 1.
+
+    **How it is measured.** Distinct ids, or columns with a one, of the training labels against
+    those of the validation labels and the units of the head.
+
+    **How to fix it.** Shuffle before splitting, and split by class.
+
+    **When it is wrong.** Heads with more classes than the data at hand show (a vocabulary, a
+    pretrained head) are fine: that is INFO. Labels of more than 256 values are not compared.
+
+    **References.** Keras API: `validation_split` takes the last samples before shuffling.
+    """
+
+    title = "A class without training examples"
+    severity = Severity.WARNING
+    stage = Stage.DATA
+    explains = frozenset({"loss_metric_divergence", "overconfidence", "overfitting"})
+
+    def check(self, coverage: ClassCoverage) -> Findings:
+        for output in coverage.outputs:
+            if output.only_validated:
+                yield self._only_validated(coverage.setup, output)
+            elif output.never:
+                yield self._never(output)
+
+    def _only_validated(self, setup: Setup, output: Coverage) -> Finding:
+        missing = output.only_validated
+        return self.finding(
+            f"Validation has {_named(missing)}, which the {output.judged.labels.rows:,} training "
+            f"labels ({output.judged.labels.described}) do not contain.",
+            measurements=[
+                Measurement(
+                    name="classes only in validation",
+                    value=len(missing),
+                    threshold=0,
+                    fires="above",
+                )
+            ],
+            layers=output.judged.head.layer_names,
+            remedies=[_split_again(setup)],
+        )
+
+    def _never(self, output: Coverage) -> Finding:
+        return self.finding(
+            f"No training label belongs to {_named(output.never)} of {output.judged.head.label}.",
+            title="A unit without training examples",
+            severity=Severity.INFO,
+            layers=output.judged.head.layer_names,
+            remedies=[
+                Remedy(text="Nothing to change if the data at hand are a part of the whole.")
+            ],
+        )
+
+
+def _split_again(setup: Setup) -> Remedy:
+    text = "Shuffle before splitting, and let every class fall into both parts."
+    if setup.fit.validation_split:
+        return Remedy(
+            text=text + " `validation_split` takes the tail as it stands.",
+            code="order = np.random.default_rng(0).permutation(len(X))\nX, y = X[order], y[order]",
+        )
+    return Remedy(
+        text=text,
+        code="from sklearn.model_selection import train_test_split\n"
+        "share = len(X_val) / (len(X) + len(X_val))\n"
+        "X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])\n"
+        "X, X_val, y, y_val = train_test_split(X, y, test_size=share, random_state=0, "
+        "stratify=np.argmax(y, axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y)",
+    )
+
+
+def _named(classes: tuple[int, ...]) -> str:
+    shown = ", ".join(str(c) for c in classes[:5])
+    more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+    return f"class{'es' if len(classes) > 1 else ''} {shown}{more}"

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from sklearn.datasets import make_blobs, make_circles
+
+from lossdoctor.record.probes import probe_data
+
+RANDOM = np.random.default_rng(0)
+
+
+def blobs(count, seed=2, spread=2.0):
+    return make_blobs(count, centers=3, cluster_std=spread, random_state=seed)
+
+
+def test_signal_is_the_variance_explained_out_of_fold():
+    x = RANDOM.normal(size=(400, 5))
+    y = x[:, 0] + RANDOM.normal(size=400)
+    assert probe_data([x], [y])["signal"] == pytest.approx(0.5, abs=0.1)
+    assert probe_data([x], [RANDOM.normal(size=400)])["signal"] < 0.01
+
+
+def test_signal_that_no_linear_model_sees():
+    x, y = make_circles(500, noise=0.1, random_state=1)
+    assert probe_data([x], [y])["signal"] > 0.2
+
+
+def test_signal_is_the_same_for_ids_one_hot_rows_and_shifted_ids():
+    x, y = blobs(300)
+    expected = probe_data([x], [y])["signal"]
+    assert probe_data([x], [np.eye(3)[y]])["signal"] == pytest.approx(expected)
+    assert probe_data([x], [y + 1])["signal"] == pytest.approx(expected)
+    assert probe_data([x], [y.reshape(-1, 1)])["signal"] == pytest.approx(expected)
+
+
+def test_clean_overlap_is_no_label_noise_and_moved_labels_are():
+    x, y = blobs(1000)
+    moved = np.where(RANDOM.random(1000) < 0.4, (y + 1) % 3, y)
+    sides = {"validation_inputs": [x[500:]], "validation_targets": [y[500:]]}
+    clean = probe_data([x[:500]], [y[:500]], **sides)
+    noisy = probe_data([x[:500]], [moved[:500]], **sides)
+    assert clean["label_noise"] < 0.06
+    assert noisy["label_noise"] > 0.2
+    assert abs(clean["fold_error"] - clean["validation_error"]) < 0.08
+    assert noisy["fold_error"] - noisy["validation_error"] > 0.1
+
+
+def test_conflicting_labels_count_equal_inputs():
+    x = np.repeat(RANDOM.normal(size=(50, 3)), 2, axis=0)
+    y = np.tile([0, 1], 50)
+    assert probe_data([x], [y])["conflicting_labels"] == 1.0
+    assert probe_data([x], [np.repeat(np.arange(50) % 2, 2)])["conflicting_labels"] == 0.0
+
+
+def test_overlap_is_scaled_up_by_the_sampled_share():
+    x = RANDOM.normal(size=(1000, 4))
+    found = probe_data([x], [x[:, 0]], validation_inputs=[x[:100]])
+    assert found["validation_overlap"] == 1.0
+    assert found["validation_matches"] == 100
+    half = np.vstack([x[:50], RANDOM.normal(size=(50, 4))])
+    found = probe_data([x], [x[:, 0]], validation_inputs=[half], rows=2000)
+    assert found["validation_overlap"] == 1.0
+    found = probe_data([x], [x[:, 0]], validation_inputs=[half])
+    assert found["validation_overlap"] == 0.5
+
+
+def test_only_tables_are_probed():
+    images = RANDOM.random((100, 8, 8, 1))
+    assert probe_data([images], [np.arange(100) % 2]) == {}
+    assert probe_data([None], [np.arange(100) % 2]) == {}
+    assert probe_data([np.array(["a"] * 100)], [np.arange(100) % 2]) == {}
+
+
+def test_too_little_data_constant_inputs_and_nan_rows():
+    x = RANDOM.normal(size=(100, 3))
+    assert probe_data([x[:59]], [x[:59, 0]]) == {}
+    assert probe_data([np.ones((100, 3))], [x[:, 0]]) == {}
+    broken = x.copy()
+    broken[3] = np.nan
+    assert probe_data([broken], [x[:, 0]])["signal_rows"] == 99
+
+
+def test_the_same_data_give_the_same_numbers():
+    x, y = blobs(300)
+    assert probe_data([x], [y]) == probe_data([x], [y])

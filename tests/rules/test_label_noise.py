@@ -1,0 +1,81 @@
+import numpy as np
+
+from lossdoctor.record.run import RunRecord
+from tests.records import config_record, findings_of, outcome_of
+
+SLUG = "label_noise"
+X = np.random.default_rng(0).normal(size=(300, 5))
+CLEAN = {
+    "signal": 0.6,
+    "signal_rows": 512.0,
+    "label_noise": 0.03,
+    "label_noise_rows": 128.0,
+    "conflicting_labels": 0.0,
+    "fold_error": 0.19,
+    "validation_error": 0.15,
+    "validation_error_rows": 300.0,
+}
+
+
+def record(x=X, **probes):
+    return config_record(x=x, y=np.arange(300) % 3, probes={**CLEAN, **probes})
+
+
+def measured(**probes):
+    return [m.name for f in findings_of(SLUG, record(**probes)) for m in f.measurements]
+
+
+def test_labels_harder_to_predict_in_training_than_in_validation():
+    (finding,) = findings_of(SLUG, record(fold_error=0.48, validation_error=0.3))
+    assert finding.message == (
+        "Neighbors mistake 18% more of the training labels than of the validation labels."
+    )
+    assert "KNeighborsClassifier" in finding.remedies[0].code
+
+
+def test_labels_that_contradict_a_clear_neighborhood():
+    assert measured(label_noise=0.3) == ["beyond overlap"]
+
+
+def test_conflicts_count_for_continuous_inputs_only():
+    assert measured(conflicting_labels=0.2) == ["conflicting"]
+    whole = np.random.default_rng(0).integers(0, 9, size=(300, 5))
+    assert measured(x=whole, conflicting_labels=0.2) == []
+
+
+def test_silent_on_clean_labels_and_on_overlap_that_the_signal_explains():
+    assert measured() == []
+    assert measured(signal=0.27, label_noise=0.14) == []
+    assert measured(signal=0.12, label_noise=0.27) == []
+    assert measured(fold_error=0.19, validation_error=0.10) == []
+
+
+def test_threshold_over_validation():
+    rows = {"validation_error_rows": 2000.0, "signal_rows": 2000.0}
+    assert measured(fold_error=0.2, validation_error=0.101, **rows) == []
+    assert measured(fold_error=0.2, validation_error=0.099, **rows) == ["beyond validation"]
+
+
+def test_a_small_validation_set_proves_nothing():
+    assert measured(fold_error=0.3, validation_error=0.2, validation_error_rows=60.0) == []
+
+
+def test_remedy_leaves_the_wrong_labels_out():
+    from sklearn.datasets import make_blobs
+
+    x, true = make_blobs(300, centers=3, cluster_std=1, random_state=2)
+    random = np.random.default_rng(0)
+    wrong = random.random(300) < 0.3
+    labels = np.where(wrong, (true + 1) % 3, true)
+    (finding,) = findings_of(SLUG, record(label_noise=0.3))
+    for y in (labels, np.eye(3)[labels]):
+        names = {"X": x, "y": y, "np": np}
+        exec(finding.remedies[0].code, names)
+        kept = names["keep"]
+        assert np.mean(labels[kept] == true[kept]) > 0.95
+        assert len(names["X"]) == len(names["y"]) == kept.sum()
+
+
+def test_not_applicable_without_probes():
+    assert outcome_of(SLUG, config_record(x=X, y=X[:, 0])).status == "not_applicable"
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"

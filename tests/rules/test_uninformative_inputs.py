@@ -1,0 +1,48 @@
+import dataclasses
+
+import numpy as np
+
+from lossdoctor.record.run import RunRecord, TargetPairing
+from tests.records import chain, config_record, dense, findings_of, layer, outcome_of, weighted
+
+SLUG = "uninformative_inputs"
+X = np.random.default_rng(0).normal(size=(300, 5))
+
+
+def record(signal, rows=300, x=X, **fields):
+    probes = {"signal": signal, "signal_rows": float(rows)}
+    return config_record(x=x, y=x[:, 0], probes=probes, **fields)
+
+
+def test_no_model_beats_a_constant():
+    (finding,) = findings_of(SLUG, record(-0.004))
+    assert "no better than a constant (R² -0.004 on 300 rows)" in finding.message
+    assert "belong together" in finding.remedies[0].text
+
+
+def test_threshold():
+    assert findings_of(SLUG, record(0.011)) == ()
+    assert len(findings_of(SLUG, record(0.009))) == 1
+
+
+def test_a_model_that_predicts_validation_rows_disproves_it():
+    base = record(-0.004, validation=(X, X[:, 0]))
+    for share, count in ((0.1, 0), (0.0, 1)):
+        pairing = (TargetPairing(output=0, rows=300, r2=share),)
+        validation = dataclasses.replace(base.validation, pairing=pairing)
+        proved = dataclasses.replace(base, validation=validation)
+        assert len(findings_of(SLUG, proved)) == count
+
+
+def test_cannot_tell_of_few_rows_discrete_patterns_ids_and_images():
+    assert "too few" in outcome_of(SLUG, record(-0.1, rows=199)).reason
+    rare = record(0.0)
+    rare = dataclasses.replace(rare, probes={**rare.probes, "minority_rows": 39.0})
+    assert "too few" in outcome_of(SLUG, rare).reason
+    parity = np.random.default_rng(0).integers(0, 2, size=(300, 8))
+    assert "discrete" in outcome_of(SLUG, record(-0.1, x=parity)).reason
+    embedding = weighted(layer("embedding", "Embedding"), 100, 8, name="embeddings")
+    ids = chain(embedding, layer("flat", "Flatten"), dense("head", 1, 8))
+    assert "ids" in outcome_of(SLUG, record(-0.1, model=ids)).reason
+    assert "images" in outcome_of(SLUG, config_record(x=X, y=X[:, 0])).reason
+    assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"

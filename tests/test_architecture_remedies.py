@@ -1,0 +1,77 @@
+"""The code of remedies that rebuild the model, executed on real Keras models."""
+
+import numpy as np
+import pytest
+
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import FitRecord, LossRecord, OptimizerRecord
+from lossdoctor.rules._remedies.architecture import (
+    change_layers,
+    replace_normalization,
+    unfreeze,
+)
+from lossdoctor.rules._remedies.code import Code
+
+keras = pytest.importorskip("keras")
+
+
+def setup_of(model):
+    from lossdoctor.record.snapshot import snapshot_model
+
+    return Setup(
+        model=snapshot_model(model),
+        losses=(LossRecord(name="mean_squared_error"),),
+        metrics=(),
+        optimizer=OptimizerRecord(class_name="SGD", learning_rate=0.01),
+        fit=FitRecord(),
+    )
+
+
+def executed(code, model):
+    names = {"model": model, "keras": keras, "np": np}
+    exec(code, names)
+    return names["model"]
+
+
+def sequential(*layers, shape=(4,)):
+    model = keras.Sequential([keras.Input(shape), *layers])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_settings_of_plain_layers_change():
+    model = sequential(keras.layers.Dense(5, name="a", kernel_regularizer="l2"))
+    changes = {"activation": "relu", "kernel_regularizer": Code("keras.regularizers.L2(0.0001)")}
+    changed = executed(change_layers(setup_of(model), {"a": changes}), model)
+    assert changed.get_layer("a").activation is keras.activations.relu
+    assert float(changed.get_layer("a").kernel_regularizer.l2) == pytest.approx(1e-4)
+    assert changed.compiled
+
+
+@pytest.mark.parametrize("wrapper", ["Bidirectional", "TimeDistributed"])
+def test_settings_of_wrapped_layers_change(wrapper):
+    inner = (
+        keras.layers.LSTM(3, activation="relu")
+        if wrapper == "Bidirectional"
+        else keras.layers.Dense(3, activation="relu")
+    )
+    model = sequential(getattr(keras.layers, wrapper)(inner, name="w"), shape=(6, 2))
+    changed = executed(change_layers(setup_of(model), {"w": {"activation": "tanh"}}), model)
+    layer = changed.get_layer("w")
+    found = layer.forward_layer if wrapper == "Bidirectional" else layer.layer
+    assert found.activation is keras.activations.tanh
+
+
+def test_unfreezing_reaches_every_layer():
+    frozen = keras.layers.Dense(5, trainable=False)
+    model = sequential(frozen, keras.layers.Dense(1))
+    assert len(executed(unfreeze(setup_of(model)), model).trainable_variables) == 4
+
+
+def test_layer_normalization_takes_the_place_of_batch_normalization():
+    model = sequential(
+        keras.layers.Dense(5), keras.layers.BatchNormalization(name="n"), keras.layers.Dense(1)
+    )
+    changed = executed(replace_normalization(setup_of(model)), model)
+    assert isinstance(changed.get_layer("n"), keras.layers.LayerNormalization)
+    assert changed.predict(np.zeros((2, 4)), verbose=0).shape == (2, 1)
