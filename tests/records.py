@@ -379,7 +379,13 @@ def trained(
             steps_per_epoch=steps_per_epoch,
             learning_rate=np.full(count, learning_rate),
         ),
-        variables=variables(model, count=count, weight_norm=norms, update_norm=updates),
+        variables=variables(
+            model,
+            count=count,
+            weight_norm=norms,
+            update_norm=updates,
+            curvature=np.full(count, 0.3 / learning_rate if learning_rate else 1.0),
+        ),
         validation=dataclasses.replace(record.train, rows=rows) if "val_loss" in logs else None,
     )
 

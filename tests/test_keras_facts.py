@@ -245,3 +245,27 @@ def test_ids_beyond_the_units_raise_on_cpu(units, y):
     loss = "sparse_categorical_crossentropy"
     with pytest.raises(Exception, match=r"(?i)outside the valid range"):
         train(network(units, "softmax", loss), BLOBS, y, steps=1)
+
+
+def test_a_sequence_is_compared_with_one_target_without_a_word():
+    loss = keras.losses.MeanSquaredError()
+    targets = np.arange(6.0)
+    answers = np.ones((6, 4, 1)) * np.arange(4.0)[:, None]
+    expected = np.mean((targets[:, None, None] - answers[0]) ** 2)
+    assert float(loss(targets, answers)) == pytest.approx(expected)
+
+
+def test_a_loss_class_of_ones_own_sees_all_pairs():
+    class Own(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    def own(y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    model = network(1, "linear", own, metrics=[own])
+    y, answers = BITS.astype("float32"), model.predict_on_batch(CIRCLES)
+    aligned, pairs = model.evaluate(CIRCLES, y, batch_size=200, verbose=0)
+    assert aligned == pytest.approx(np.mean((y[:, None] - answers) ** 2), rel=1e-4)
+    assert pairs == pytest.approx(np.mean((y - answers) ** 2), rel=1e-4)
+    assert float(Own()(y, answers)) == pytest.approx(pairs, rel=1e-4)

@@ -37,7 +37,7 @@ _MAXIMA = frozenset(f"{kind}Pooling{rank}D" for kind in ("Max", "GlobalMax") for
 _LINEAR = (
     RESHAPING | RANDOM | _MERGES | _AVERAGES | {"BatchNormalization", "Rescaling", "Normalization"}
 )
-_SATURATING = frozenset({"sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"})
+SATURATING = frozenset({"sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ class Architecture:
             before = max((longest.get(source, ()) for source in layer.inbound), key=len, default=())
             if layer.class_name in NORMALIZATION | RECURRENT or layer.class_name in _MERGES:
                 longest[index] = ()
-            elif layer.activation in _SATURATING and index not in heads:
+            elif layer.activation in SATURATING and index not in heads:
                 longest[index] = (*before, index)
             elif _is_affine(layer) or layer.class_name in _LINEAR | _MAXIMA:
                 longest[index] = before

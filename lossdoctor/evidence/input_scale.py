@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
-from lossdoctor.evidence.architecture import NORMALIZATION, Architecture
+from lossdoctor.evidence.architecture import NORMALIZATION, SATURATING, Architecture
 from lossdoctor.evidence.initialization import Initialization
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, TensorSummary
@@ -44,7 +44,8 @@ class ScaledInput:
         varies: Whether any feature varies at all.
         curvature_step: Learning rate × E‖x‖² ÷ 2(1 + momentum): how many times the step along the
             first kernel exceeds the stable one when the loss curves like the identity's square.
-            None for optimizers whose step does not grow with the gradient.
+            None where the step does not grow with the gradient (adaptive optimizers, clipping), or
+            the gradient not with the inputs (units that saturate).
         absorbed: A normalization behind the first layers divides the scale out again.
     """
 
@@ -215,6 +216,8 @@ def _curvature_step(
     if optimizer is None or optimizer.class_name not in _PROPORTIONAL or kernel is None:
         return None
     if optimizer.learning_rate is None or optimizer.clipnorm or optimizer.global_clipnorm:
+        return None
+    if reader is None or reader.activation in SATURATING:
         return None
     fan_in = math.prod(kernel.shape[:-1])
     power = fan_in * float(np.mean(mean**2 + std**2))

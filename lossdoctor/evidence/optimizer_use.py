@@ -15,6 +15,8 @@ from lossdoctor.evidence.target_scale import planned_steps
 from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, WeightRecord
 
 _LOWERS_RATE_ITSELF = {"ReduceLROnPlateau"}
+_CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
+_USUAL_EPSILON = 1e-4
 _SPENT = 1e-3
 _FEWEST_STEPS = 20
 
@@ -29,6 +31,8 @@ class OptimizerUse:
         clipped: Share of the recorded steps at which clipping changed the gradient.
         reach: Where the step is the clipped gradient times the rate: the farthest way the run can
             move a kernel ÷ that kernel's norm, for the kernel where this is largest.
+        damping: An epsilon set above its usual size ÷ the typical gradient entry, under Adam and
+            its kin.
         penalized: Layers whose kernels carry an L2 penalty.
     """
 
@@ -37,6 +41,7 @@ class OptimizerUse:
     spent: float | None
     clipped: float | None
     reach: float | None
+    damping: float | None
     penalized: tuple[str, ...]
     setup: Setup
 
@@ -54,11 +59,17 @@ class OptimizerUse:
             spent=_spent(rates),
             clipped=_clipped(record, optimizer),
             reach=_reach(record, optimizer, rates),
+            damping=_damping(record, optimizer),
             penalized=tuple(
                 layer.name for layer in setup.model.layers if _has_l2(layer) and layer.trainable
             ),
             setup=setup,
         )
+
+    @property
+    def clipping(self) -> str:
+        """The name of the clipping setting in use."""
+        return next((n for n in _CLIPPING if getattr(self.optimizer, n) is not None), _CLIPPING[0])
 
 
 def _rates(record: RunRecord, optimizer: OptimizerRecord) -> NDArray[np.float64]:
@@ -115,6 +126,15 @@ def _reach(
         and (norm := math.sqrt(math.prod(kernel.shape)) * math.hypot(kernel.mean, kernel.std)) > 0
     ]
     return max(found, default=None)
+
+
+def _damping(record: RunRecord, optimizer: OptimizerRecord) -> float | None:
+    series, epsilon = record.variables, optimizer.epsilon
+    if series is None or epsilon is None or epsilon <= _USUAL_EPSILON:
+        return None
+    entries = np.asarray(series.gradient_norm, dtype=np.float64) / np.sqrt(series.sizes)
+    entries = entries[np.isfinite(entries) & (entries > 0)]
+    return float(epsilon / np.median(entries)) if entries.size else None
 
 
 def _limit(optimizer: OptimizerRecord, kernel: WeightRecord) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -49,6 +50,15 @@ class Setup:
             and not any(loss.custom for loss in self.losses)
             and not self.model.custom_train_step
             and not self.model.custom_compute_loss
+        )
+
+    @property
+    def non_finite_layers(self) -> tuple[str, ...]:
+        """Layers whose weights already were NaN or infinite when the record was opened."""
+        return tuple(
+            layer.name
+            for layer in self.model.layers
+            if any(not math.isfinite(weight.mean) for weight in layer.weights)
         )
 
     def head_layer(self, output: int = 0) -> LayerRecord | None:

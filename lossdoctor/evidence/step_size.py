@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 LEAST_CHANGE = 3.0
 PLAIN_LIMIT = 2.0
 FAST_QUARTER = 0.75
+MANY_STEPS = 1000
+SHORT_TRAVEL = 1.0
+VANISHING = 0.01
 FIRST_RATIO = 0.03
 FIRST_RATIO_WITH_MEMORY = 0.01
 _ROUND = (1.0, 2.0, 5.0)
@@ -133,6 +136,16 @@ class StepSize:
     def typical_leverage(self) -> float:
         """By how much the loss would change, to first order, if a kernel doubled."""
         return float(np.median(self.leverage))
+
+    def cut_short(self, scale: float, travel: float = SHORT_TRAVEL) -> bool:
+        """Whether the run made few steps which, of a sound size each, moved the weights little.
+
+        Args:
+            scale: What the loss is measured against; gradients must be able to change it.
+            travel: Up to how many times their own size counts as little.
+        """
+        moving = self.typical_leverage > VANISHING * scale
+        return moving and self.total_steps < MANY_STEPS and self.travel < travel
 
     @property
     def headroom(self) -> float | None:

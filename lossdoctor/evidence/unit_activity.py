@@ -40,6 +40,11 @@ class LayerActivity:
     bias_mean: float
     kernel_std: float
 
+    @property
+    def died(self) -> Onset | None:
+        """When most units died, if most were alive in the first epoch."""
+        return self.onset if self.dead_first < 0.5 else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class UnitActivity:
@@ -52,6 +57,8 @@ class UnitActivity:
         series = record.units
         if series is None or not len(series.epoch) or not series.layers:
             raise NotRecorded.of(record, "gradients per unit", "run with LossDoctor()")
+        if record.variables is None and record.model and record.model.custom_train_step:
+            raise NotApplicable("the custom train_step does not train all units in every step")
         broken = first_non_finite_epoch(record)
         epochs = np.asarray(series.epoch)
         sound = epochs < broken if broken is not None else np.ones(len(epochs), dtype=bool)
@@ -87,10 +94,15 @@ class UnitActivity:
         return tuple(layer for layer in self.layers if not layer.is_head)
 
     @property
-    def heads_silent(self) -> bool:
-        """Whether not even a head gets any gradient: then no layer before it can."""
+    def dead_layers(self) -> tuple[str, ...]:
+        """The layers, heads included, all of whose units are dead."""
+        return tuple(layer.layer for layer in self.layers if layer.dead == 1)
+
+    @property
+    def silent_head(self) -> LayerActivity | None:
+        """The (first) head, if no head gets any gradient: then no layer before it can."""
         heads = [layer for layer in self.layers if layer.is_head]
-        return bool(heads) and all(head.dead == 1 for head in heads)
+        return heads[0] if heads and all(head.dead == 1 for head in heads) else None
 
     @cached_property
     def blocked_at(self) -> LayerActivity | None:

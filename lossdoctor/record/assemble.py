@@ -169,7 +169,7 @@ class RunAssembler:
             variables=_variable_series(recorder),
             units=_unit_series(recorder),
             activations=activations,
-            non_finite=_origin(recorder),
+            non_finite=_origin(recorder, self.structure),
             probes=probes,
             not_recorded=missing,
         )
@@ -329,9 +329,12 @@ def _unit_series(recorder: Recorder) -> UnitSeries | None:
     )
 
 
-def _origin(recorder: Recorder) -> NonFiniteOrigin | None:
+def _origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrigin | None:
     if recorder.first_bad is None:
         return None
+    for layer in initial.layers:
+        if any(not np.isfinite(weight.mean) for weight in layer.weights):
+            return NonFiniteOrigin(epoch=0, step=0, source="weights", layer=layer.name)
     epoch, step, (loss, inputs, targets, outputs), gradients = recorder.first_bad
     bad = np.flatnonzero(~np.isfinite(gradients) & np.asarray(recorder.connected))
     variable = recorder.variables[bad[-1]].path if len(bad) else None

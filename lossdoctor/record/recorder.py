@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ STEP_SAMPLES = 4096
 STREAMED_BATCHES = 256
 """How many batches of the first pass are streamed densely; later ones every 8th."""
 _STREAM_STRIDE = 8
+RESCUED_BATCHES, RESCUED_ROWS = 32, 512
+"""How much data is looked at when the very first steps raise."""
 _GRADIENT_SAMPLE = 2**18
 _RING_ENTRIES = 2**19
 _EAGER = type(tf.constant(0.0))
@@ -58,9 +61,10 @@ class Ring:
         """Whether nothing has been written yet."""
         return int(self._count.numpy()) == 0
 
-    def drain(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return `(row numbers, rows)` written since the last call, the oldest possibly lost."""
-        count = int(self._count.numpy())
+    def drain(self, limit: float = np.inf) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return `(row numbers below limit, rows)` written since the last call, the oldest
+        possibly lost."""
+        count = int(min(self._count.numpy(), limit))
         first = max(self._read, count - self.rows)
         numbers = np.arange(first, count)
         self._read = count
@@ -191,8 +195,9 @@ class StepProbe:
         self.gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
         self._last_gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
         self._last_update = tf.Variable(tf.zeros([sampled]), trainable=False)
-        self.remember = tf.function(self._remember, autograph=False)
-        self.compare = tf.function(self._compare, autograph=False)
+        # Concrete functions: a new probe for every fit is no retracing TensorFlow need warn of.
+        self.remember = tf.function(self._remember, autograph=False).get_concrete_function()
+        self.compare = tf.function(self._compare, autograph=False).get_concrete_function()
 
     def keep_gradients(self, gradients: Sequence[Any], scale: Any) -> None:
         """Keep (a sample of) the gradients, divided by the loss scale; runs inside the step."""
@@ -270,6 +275,8 @@ class Recorder:
         self.dead_units: list[tuple[int, NDArray[Any]]] = []
         self.epoch_loss_std: list[float] = []
         self.first_bad: tuple[int, int, NDArray[Any], NDArray[Any]] | None = None
+        self._failed = False
+        self._gradients_known = False
         self._on_first_step = on_first_step
         self._primed = False
         self._on_failure = on_failure
@@ -438,7 +445,7 @@ class Recorder:
                 raise
             except BaseException as error:
                 self._phase = outer
-                self._on_failure(error)
+                self._fail(error, iterator)
                 raise
             finally:
                 self._phase = outer
@@ -447,6 +454,20 @@ class Recorder:
             return logs
 
         return observed
+
+    def _fail(self, error: BaseException, iterator: Any) -> None:
+        """The step raised, for good: what the data were may be why, so look at some more."""
+        self._failed = True
+        if self.train_stream.rows < RESCUED_ROWS and not isinstance(error, KeyboardInterrupt):
+            with self._harmless("data statistics"):
+                for data in itertools.islice(iterator, RESCUED_BATCHES):
+                    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+                    self.train_stream.update(
+                        [np.asarray(leaf) for leaf in keras.tree.flatten(x)],
+                        [np.asarray(leaf) for leaf in keras.tree.flatten(y)],
+                        None if weight is None else np.asarray(weight),
+                    )
+        self._on_failure(error)
 
     def _wants_detail(self, step: int) -> bool:
         return step < DENSE_STEPS or step % self._detail_stride < 2
@@ -518,36 +539,36 @@ class Recorder:
             self._streaming["validation"] = False
 
     def _note_missing(self) -> None:
+        raised = "the first step raised before it got that far" if self._failed else None
         if self._loss_ring is not None and not self.steps:
             self.not_recorded.setdefault(
-                "batch losses and data", "the run's train_step does not call `compute_loss`"
+                "batch losses", raised or "the run's train_step does not call `compute_loss`"
             )
         if self._loss_ring and (self._gradient_ring is None or self._gradient_ring.empty):
             self.not_recorded.setdefault(
-                "gradient norms", "the run applies no gradients through `model.optimizer.apply`"
+                "gradient norms",
+                raised or "the run applies no gradients through `model.optimizer.apply`",
             )
 
     def _drain(self) -> None:
         self._drained_at = self.step
         if self._loss_ring is None:
             return
-        numbers, losses = self._loss_ring.drain()
+        # A step that raised may have written one half of its row.
+        numbers, losses = self._loss_ring.drain(self.step if self._failed else np.inf)
         if not len(numbers):
             return
         self._epoch_losses.append(losses[:, 0])
-        gradients = _norms(self._drain_gradients(len(numbers)))
+        gradients = self._drain_gradients(numbers)
         for detail in self.details:
             if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
                 detail.gradient = gradients[detail.step - numbers[0], 2:]
         connected = gradients[:, 2:][:, np.asarray(self.connected, dtype=bool)]
-        known = connected.shape[1] > 0 and "gradient norms" not in self.not_recorded
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = (
-                np.sqrt(np.square(connected).sum(axis=1))
-                if known
-                else np.full(len(numbers), np.nan)
-            )
-        finite = np.isfinite(connected).all(axis=1) if known else np.ones(len(numbers), dtype=bool)
+        total, finite = np.full(len(numbers), np.nan), np.ones(len(numbers), dtype=bool)
+        if connected.shape[1] and self._gradients_known:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = np.sqrt(np.square(connected).sum(axis=1))
+            finite = np.isfinite(connected).all(axis=1)
         self._note_first_bad(numbers, losses, gradients, finite)
         epoch = np.full(len(numbers), self.epoch)
         columns = [numbers, epoch, losses[:, 0], gradients[:, 0], total]
@@ -555,19 +576,20 @@ class Recorder:
         self.steps.append(np.column_stack([*columns, *flags, finite]))
         self._thin()
 
-    def _drain_gradients(self, count: int) -> NDArray[Any]:
-        rows = np.full((count, 2 + len(self.variables)), np.nan)
-        if self._gradient_ring is None:
-            return rows
-        numbers, written = self._gradient_ring.drain()
-        if len(numbers) == count:
-            return written
-        if len(numbers):
+    def _drain_gradients(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """The gradient rows of the given steps; NaN where the run's own train_step writes none."""
+        written: tuple[NDArray[Any], NDArray[Any]] | None = None
+        if self._gradient_ring is not None:
+            written = self._gradient_ring.drain(numbers[-1] + 1 if self._failed else np.inf)
+        self._gradients_known = written is not None and len(written[0]) == len(numbers)
+        if written is not None and self._gradients_known:
+            return _norms(written[1])
+        if written is not None and len(written[0]):
             self.not_recorded["gradient norms"] = (
                 "a custom train_step applies gradients and computes the loss a different number "
                 "of times per step"
             )
-        return rows
+        return np.full((len(numbers), 2 + len(self.variables)), np.nan)
 
     def _note_first_bad(
         self,

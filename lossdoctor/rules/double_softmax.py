@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from lossdoctor.evidence.output_head import Head, OutputHeads
@@ -80,7 +81,7 @@ class DoubleSoftmax(Rule):
             if found
             else "the loss squashes them a second time"
         )
-        return self.finding(
+        finding = self.finding(
             f"{head.loss.name} expects logits and {head.label} returns {head.activation} "
             f"probabilities: {outcome}.",
             title="Probabilities passed as logits",
@@ -88,6 +89,8 @@ class DoubleSoftmax(Rule):
             layers=head.layer_names,
             remedies=[_one_side(setup, head)],
         )
+        # Where Keras repairs it nothing trains better for the change: it can come last.
+        return dataclasses.replace(finding, stage=Stage.BUDGET) if found else finding
 
 
 def _single_activation(setup: Setup, head: Head) -> str:

@@ -6,14 +6,8 @@ from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.gradient_growth import GradientGrowth
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
-from lossdoctor.finding import Measurement, Onset, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.gradients import (
-    clip_norm,
-    listed,
-    normalize_after,
-    recurrent_layers,
-    smaller_rate,
-)
+from lossdoctor.finding import Measurement, Onset, Severity, Stage
+from lossdoctor.rules._remedies.gradients import against_exploding
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -134,32 +128,5 @@ class ExplodingGradients(Rule):
             f"The global gradient norm {how}, and {end}.",
             measurements=[*measured, Measurement(name="first norms", value=gradients.early)],
             onset=onset,
-            remedies=_remedies(setup, gradients, sizes),
+            remedies=against_exploding(setup, gradients.early, sizes),
         )
-
-
-def _remedies(setup: Setup, gradients: GradientGrowth, sizes: StepSize | None) -> list[Remedy]:
-    recurrent = recurrent_layers(setup)
-    clip = clip_norm(
-        setup,
-        gradients.early,
-        "that is the norm of this run's first steps, so ordinary steps stay as they are and none "
-        "can be longer",
-    )
-    if recurrent:
-        clip = clip_norm(
-            setup,
-            gradients.early,
-            f"{listed(recurrent)} multiply by the same weights at every time step, so single "
-            "gradients explode at any learning rate; this is the norm of the run's first steps",
-        )
-    lower = [smaller_rate(setup, sizes)] if sizes else []
-    if recurrent or not lower:
-        return [clip, *lower]
-    hidden = [
-        layer.name
-        for index, layer in enumerate(setup.model.layers)
-        if layer.kernel is not None and index not in {o.layer for o in setup.model.outputs}
-    ]
-    normalize = normalize_after(setup, hidden, "it keeps the scale of every layer's output fixed")
-    return [*lower, clip, *([normalize] if hidden else [])]

@@ -146,5 +146,10 @@ class HighLearningRate(Rule):
 
 
 def _context(sizes: StepSize) -> list[Measurement]:
-    rates = {"learning rate": sizes.present_rate, "largest stable": sizes.largest_stable_rate}
-    return [Measurement(name=name, value=rate) for name, rate in rates.items() if rate is not None]
+    context = [Measurement(name="learning rate", value=sizes.present_rate)]
+    stable = sizes.largest_stable_rate
+    # Curvature met along the way can be lower than where the run broke: a limit above the rate in
+    # use says nothing.
+    if stable is not None and stable < sizes.present_rate:
+        context.append(Measurement(name="largest stable", value=stable))
+    return context

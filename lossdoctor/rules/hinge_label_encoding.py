@@ -33,7 +33,8 @@ class HingeLabelEncoding(Rule):
 
     title = "Labels 0 and 1 under a hinge loss"
     severity = Severity.WARNING
-    stage = Stage.CONTRACT
+    # Nothing trains better for it, so every other repair comes first.
+    stage = Stage.BUDGET
 
     def check(self, encoding: LabelEncoding) -> Findings:
         for judged in encoding.judged:

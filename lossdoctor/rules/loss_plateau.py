@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import Baseline
 from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Finding, Measurement, Severity, Stage
 from lossdoctor.rules._remedies.capacity import learn_by_heart
 from lossdoctor.rules._rule import Findings, Rule, threshold
@@ -51,13 +52,17 @@ class LossPlateau(Rule):
         source="reasoning: 300 binary examples move the baseline itself by about this much",
     )
 
-    def check(self, curve: LossCurve, baseline: Baseline | None) -> Findings:
+    def check(
+        self, curve: LossCurve, baseline: Baseline | None, sizes: StepSize | None
+    ) -> Findings:
         steps = curve.total_steps
         if len(curve.loss) < FEWEST_EPOCHS and (steps is None or steps < FEWEST_STEPS):
             raise NotApplicable("the run is too short to call its loss stuck")
         if baseline is None:
             yield self._at_chance(curve)
             return
+        if sizes is not None and sizes.cut_short(baseline.scale):
+            raise NotApplicable("the weights have not moved far enough to call the loss stuck")
         improvement = 1 - baseline.best
         if improvement < self.improvement:
             best = baseline.floor + baseline.best * baseline.scale

@@ -37,7 +37,8 @@ class MetricTask(Rule):
 
     title = "Accuracy does not fit the labels"
     severity = Severity.WARNING
-    stage = Stage.CONTRACT
+    # A wrong number misleads whoever compares models by it; it does not disturb the steps.
+    stage = Stage.ARCHITECTURE
     explains = frozenset({"loss_metric_divergence"})
 
     def check(self, fit: MetricFit) -> Findings:

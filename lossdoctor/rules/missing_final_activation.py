@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
@@ -65,11 +66,12 @@ def _returned(head: Head) -> str:
 
 def _range(head: Head) -> list[Measurement]:
     seen = head.predictions or head.initial_predictions
-    low, high = (seen.min, seen.max) if seen else (head.range or (0.0, 0.0))
-    return [
+    low, high = (seen.min, seen.max) if seen else (head.range or (math.nan, math.nan))
+    ends = [
         Measurement(name="lowest output", value=low, threshold=0.0, fires="below"),
         Measurement(name="highest output", value=high, threshold=1.0, fires="above"),
     ]
+    return [end for end in ends if math.isfinite(end.value)]
 
 
 def _remedies(outputs: OutputHeads, head: Head, judged: Judged | None) -> list[Remedy]:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lossdoctor.evidence import NotRecorded
 from lossdoctor.evidence._moment import Moment
 from lossdoctor.evidence.loss_curve import DATA_SOURCES, EXPLODES, LossCurve
 from lossdoctor.evidence.output_head import OutputHeads
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
-from lossdoctor.finding import Onset, Remedy, Severity, Stage
+from lossdoctor.finding import Finding, Onset, Remedy, Severity, Stage
 from lossdoctor.rules._remedies.code import compile_code
 from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
 from lossdoctor.rules._rule import Findings, Rule
@@ -27,7 +29,8 @@ _SOURCES = {
 class NonFiniteLoss(Rule):
     """The loss becomes NaN or infinite.
 
-    **What it detects.** The first loss that is not a finite number, in training or validation.
+    **What it detects.** The first loss that is not a finite number, in training or validation;
+    before training, weights that an earlier run left NaN.
 
     **Why it matters.** One update with it makes every weight NaN; whatever follows is lost, though
     Keras goes on training without a word.
@@ -51,9 +54,17 @@ class NonFiniteLoss(Rule):
     explains = frozenset({"constant_predictions", "loss_metric_divergence"})
 
     def check(
-        self, curve: LossCurve, sizes: StepSize | None, outputs: OutputHeads | None
+        self,
+        curve: LossCurve | None,
+        sizes: StepSize | None,
+        outputs: OutputHeads | None,
+        setup: Setup | None,
     ) -> Findings:
-        if curve.non_finite is not None:
+        if setup is not None and setup.non_finite_layers:
+            yield self._spoiled(setup)
+        elif curve is None:
+            raise NotRecorded("the loss of a run: train with LossDoctor()")
+        elif curve.non_finite is not None:
             origin = curve.origin
             source = f": {_SOURCES[origin.source]}" if origin else ""
             place = f" in layer '{origin.layer}'" if origin and origin.layer else ""
@@ -70,6 +81,21 @@ class NonFiniteLoss(Rule):
                 onset=Onset(epoch=curve.validation_non_finite.epoch),
                 remedies=[_VALIDATION],
             )
+
+    def _spoiled(self, setup: Setup) -> Finding:
+        layers = setup.non_finite_layers
+        return self.finding(
+            f"The weights of '{layers[0]}' already are NaN or infinite before the first step, as an "
+            "earlier training that blew up leaves them, and no training brings them back.",
+            layers=layers,
+            remedies=[
+                Remedy(
+                    text="Build the model anew, so that it starts from fresh weights, and cure what "
+                    "made the earlier training blow up first: its own report names it.",
+                    code="model = keras.models.clone_model(model)\n" + compile_code(setup),
+                )
+            ],
+        )
 
 
 def _when(moment: Moment) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
@@ -7,10 +8,22 @@ from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.unit_activity import UnitActivity
 from lossdoctor.evidence.update_ratio import UpdateRatio
-from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.gradients import fresh_weights, leaky_relu, listed
+from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.rules._remedies.gradients import Stall, against_stall, listed
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
+_WHY = {
+    Stall.DISCONNECTED: "The loss has no gradient with respect to {layers}: nothing differentiable "
+    "leads from there to the loss",
+    Stall.FLAT: "No layer ({layers}) ever received a gradient other than 0: the loss does not "
+    "change when the weights do",
+    Stall.ZERO_KERNELS: "{layers} never moved, because every gradient there was exactly 0: the "
+    "kernels of {zero} begin at 0, so no unit differs",
+    Stall.CUT_OFF: "{layers} never moved, because every gradient there was exactly 0: something "
+    "behind lets nothing through",
+    Stall.LOST: "{layers} never moved although gradients arrive: every update is lost in rounding, "
+    "or undone by a constraint",
+}
 LEARNED = 0.5
 """Where half of what a constant leaves is learned, a side branch at rest does no harm."""
 
@@ -80,122 +93,43 @@ class StalledUpdates(Rule):
             raise NotApplicable("the learning rate is 0")
         if setup.model.custom_train_step:
             raise NotApplicable("a custom train_step decides which weights each step is to move")
+        end = scale.end if scale else None
+        for stall, layers in self._stalls(updates, activity, end):
+            share = updates.share_of_parameters(layers)
+            few = share <= self.parameter_share
+            severity = Severity.WARNING if few else Severity.ERROR
+            if stall is Stall.DISCONNECTED and few and end is not None and end <= LEARNED:
+                severity = Severity.INFO
+            why = _WHY[stall].format(
+                layers=listed(layers), zero=listed(updates.zero_kernels or layers)
+            )
+            yield self.finding(
+                f"{why} ({share:.0%} of the trainable parameters).",
+                severity=severity,
+                measurements=[
+                    Measurement(name="largest update", value=0.0, unit="‖Δw‖"),
+                    Measurement(name="share of the trainable parameters", value=share)
+                    if few
+                    else self.measure("parameter_share", share),
+                ],
+                layers=layers,
+                remedies=[against_stall(stall, layers, updates.zero_kernels, setup)],
+            )
+
+    def _stalls(
+        self, updates: UpdateRatio, activity: UnitActivity | None, end: float | None
+    ) -> Iterator[tuple[Stall, tuple[str, ...]]]:
         if updates.disconnected:
-            yield self._disconnected(updates, scale, setup)
+            yield Stall.DISCONNECTED, updates.disconnected
         silent = updates.without_gradient(updates.unmoved)
         if len(silent) == len(updates.layers):
-            if scale is None or scale.end > self.remaining:
-                yield self._flat(updates, setup)
+            if end is None or end > self.remaining:
+                yield Stall.FLAT, silent
             return
-        zero = tuple(layer for layer in silent if layer in updates.zero_kernels)
-        dead = {layer.layer for layer in activity.layers if layer.dead == 1} if activity else set()
-        cut_off = tuple(layer for layer in silent if zero or layer not in dead)
-        if cut_off:
-            yield self._without_gradient(cut_off, zero, updates, setup)
-        lost = tuple(layer for layer in updates.unmoved if layer not in silent)
-        if lost:
-            yield self._too_small(lost, updates)
-
-    def _disconnected(self, updates: UpdateRatio, scale: LossScale | None, setup: Setup) -> Finding:
-        layers = updates.disconnected
-        severity = Severity.WARNING if len(setup.model.outputs) > 1 else None
-        few = updates.share_of_parameters(layers) <= self.parameter_share
-        if few and scale is not None and scale.end <= LEARNED:
-            severity = Severity.INFO
-        return self._stalled(
-            layers,
-            updates,
-            f"The loss has no gradient with respect to {listed(layers)}: nothing differentiable "
-            "leads from there to the loss",
-            [
-                Remedy(
-                    text="Replace what cuts the path behind "
-                    f"{listed(layers)} (rounding, argmax, casting to integers, stop_gradient, "
-                    "numpy inside the model), or add the loss of the output they lead to; if they "
-                    "are meant to stay as they are, say so with trainable=False."
-                )
-            ],
-            severity,
-        )
-
-    def _flat(self, updates: UpdateRatio, setup: Setup) -> Finding:
-        custom = any(loss.custom for loss in setup.losses) or setup.model.custom_compute_loss
-        what = "the custom loss" if custom else "the loss of these predictions"
-        return self._stalled(
-            updates.layers,
-            updates,
-            f"Not one of the {len(updates.layers)} trainable layers ever received a gradient other "
-            f"than 0: {what} does not change when the weights do",
-            [
-                Remedy(
-                    text="Write the loss without rounding, comparisons and clipping, whose slope "
-                    "is 0, and check it with tf.GradientTape on one batch."
-                    if custom
-                    else "Check with tf.GradientTape on one batch where the gradient becomes 0: "
-                    "a head that is constant or saturated from the start has none."
-                )
-            ],
-        )
-
-    def _without_gradient(
-        self,
-        layers: tuple[str, ...],
-        zero: tuple[str, ...],
-        updates: UpdateRatio,
-        setup: Setup,
-    ) -> Finding:
-        if zero:
-            why = f"the kernels of {listed(updates.zero_kernels)} begin at 0, so no unit differs"
-            remedy = fresh_weights(
-                setup,
-                updates.zero_kernels,
-                "zero weights pass neither signal nor gradient, and random ones at this scale make "
-                "every unit different; neither the rate nor more epochs can move them",
-            )
-        else:
-            why = "something behind them lets nothing through"
-            remedy = leaky_relu(setup, layers, "it has a slope wherever relu has none")
-        return self._stalled(
-            layers,
-            updates,
-            f"{listed(layers)} never moved, because every gradient there was exactly 0: {why}",
-            [remedy],
-        )
-
-    def _too_small(self, layers: tuple[str, ...], updates: UpdateRatio) -> Finding:
-        return self._stalled(
-            layers,
-            updates,
-            f"{listed(layers)} never moved although gradients arrive: every update is lost in "
-            "rounding, or undone by a constraint",
-            [
-                Remedy(
-                    text=f"Look at the kernel_constraint of {listed(layers)}, and compare learning "
-                    "rate times gradient with the weights: float32 forgets a change of less than "
-                    "6e-8 of them."
-                )
-            ],
-        )
-
-    def _stalled(
-        self,
-        layers: tuple[str, ...],
-        updates: UpdateRatio,
-        message: str,
-        remedies: list[Remedy],
-        severity: Severity | None = None,
-    ) -> Finding:
-        share = updates.share_of_parameters(layers)
-        mild = Severity.WARNING if share <= self.parameter_share else None
-        return self.finding(
-            f"{message} ({share:.0%} of the trainable parameters).",
-            severity=severity or mild,
-            measurements=[
-                Measurement(name="largest update", value=0.0, unit="‖Δw‖"),
-                self.measure("parameter_share", share)
-                if mild is None
-                else Measurement(name="share of the trainable parameters", value=share),
-            ],
-            layers=layers,
-            remedies=remedies,
-        )
+        dead = activity.dead_layers if activity else ()
+        if set(silent) & set(updates.zero_kernels):
+            yield Stall.ZERO_KERNELS, silent
+        elif cut_off := tuple(layer for layer in silent if layer not in dead):
+            yield Stall.CUT_OFF, cut_off
+        if lost := tuple(layer for layer in updates.unmoved if layer not in silent):
+            yield Stall.LOST, lost

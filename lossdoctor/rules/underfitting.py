@@ -14,7 +14,7 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 SIGNIFICANCE = 0.01
 LEARNED = 0.9
-STILL_GAINING = 0.05
+STILL_GAINING = 0.08
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 SIGNIFICANCE = 0.01
 LEARNED = 0.9
-MANY_STEPS = 1000
 UNTRAINED = 0.9
 
 
@@ -24,7 +23,7 @@ class Undertrained(Rule):
     """Training ended while the loss was still on its way down.
 
     **What it detects.** A run whose training and validation loss were still falling at a material
-    slope at its last epoch, or that moved the weights so little that nothing could have been learned.
+    slope at its last epoch, or that moved the weights too little for anything to be learned.
 
     **Why it matters.** The model is worse than the same program would make it by running longer;
     judging its architecture, data or rate at that point judges the wrong thing.
@@ -83,13 +82,14 @@ class Undertrained(Rule):
             return
         # A straight line overshoots where the loss nears its floor.
         gain = min(curve.gain_ahead / scale.value, scale.end / 2)
-        short = sizes is not None and self._short(sizes) and scale.end > UNTRAINED
+        cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
+        short = cut_short and scale.end > UNTRAINED
         if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > self.gain):
             return
         epochs = len(curve.loss)
         message = (
-            f"Training ended after {curve.total_steps or 0:,} steps, with the loss still at {scale.end:.2g} "
-            f"{scale.unit}."
+            f"Training ended after {curve.total_steps or 0:,} steps, with the loss still at "
+            f"{scale.end:.2g} {scale.unit}."
             if short
             else f"When training ended after {epochs:,} epochs the loss was falling so fast that "
             f"half as many again would gain {gain:.0%} {scale.unit}."
@@ -102,7 +102,3 @@ class Undertrained(Rule):
             measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
             remedies=[train_longer(curve)],
         )
-
-    def _short(self, sizes: StepSize) -> bool:
-        """Too few steps, of a sound size each; that many more would do it."""
-        return sizes.total_steps < MANY_STEPS and sizes.travel < self.travel

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.input_scale import InputScale, ScaledInput
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.finding import Measurement, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
-from lossdoctor.rules._remedies.data import normalize_in_model, scale_inputs
+from lossdoctor.rules._remedies.data import scale_inputs
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _MEASURED = "measured with 50 relu units on four tasks under SGD and Adam, 60 epochs: "
@@ -69,10 +70,11 @@ class UnscaledInputs(Rule):
         source=_MEASURED + "a feature 100 times smaller than the rest counts as absent",
     )
     curvature_step: float = threshold(
-        100.0,
+        1000.0,
         fires="above",
         unit="× the stable step",
-        source=_MEASURED + "above 3 regression is NaN, above 200 classification fails as well",
+        source=_MEASURED
+        + "regression is NaN above 3, classification stands 200 and fails at 2,500",
     )
     learned: float = threshold(
         0.75,
@@ -88,76 +90,52 @@ class UnscaledInputs(Rule):
                 "; ".join(f"{s.summary.name or 'x'}: {s.exempt}" for s in scale.inputs)
             )
         for scaled in judged:
-            faults = self._faults(scaled)
+            faults = list(self._faults(scaled))
             if faults:
+                text = " and ".join(sentence for sentence, _ in faults)
                 severity, sentence = self._severity(scaled, faults, outcome)
+                where = f" where '{scaled.reader.name}' reads them" if scaled.reader else ""
                 yield self.finding(
-                    _message(scaled, faults) + sentence,
+                    f"The inputs {text}{where}.{sentence}",
                     severity=severity,
-                    measurements=faults,
+                    measurements=[measured for _, measured in faults],
                     layers=[scaled.reader.name] if scaled.reader else [],
-                    remedies=_remedies(scaled, scale),
+                    remedies=scale_inputs(scaled, scale.setup),
                 )
 
-    def _faults(self, scaled: ScaledInput) -> list[Measurement]:
-        values = {
-            "root_mean_square": scaled.rms,
-            "smallest_scale": scaled.largest_scale,
-            "offset": scaled.offset if scaled.varies else 0.0,
-            "unevenness": scaled.unevenness,
-        }
-        measured = [self.measure(name, value) for name, value in values.items()]
-        return [m for m in measured if _fires(m) and m.value > 0]
+    def _faults(self, scaled: ScaledInput) -> Iterator[tuple[str, Measurement]]:
+        if scaled.rms > self.root_mean_square:
+            text = (
+                f"reach {scaled.summary.abs_max:,.4g} (root mean square {scaled.rms:,.3g}; the "
+                "initial weights are made for about 1)"
+            )
+            yield text, self.measure("root_mean_square", scaled.rms)
+        if 0 < scaled.largest_scale < self.smallest_scale:
+            text = f"are no larger than about {scaled.largest_scale:.2g}"
+            yield text, self.measure("smallest_scale", scaled.largest_scale)
+        if scaled.varies and scaled.offset > self.offset:
+            text = f"lie {scaled.offset:,.3g} times their spread away from zero"
+            yield text, self.measure("offset", scaled.offset)
+        if scaled.unevenness > self.unevenness:
+            text = (
+                f"differ in scale by {scaled.unevenness:,.3g} (feature {scaled.largest_name} is "
+                f"the largest, around {scaled.largest_scale:,.3g})"
+            )
+            yield text, self.measure("unevenness", scaled.unevenness)
 
     def _severity(
-        self, scaled: ScaledInput, faults: list[Measurement], outcome: TrainingOutcome | None
+        self,
+        scaled: ScaledInput,
+        faults: list[tuple[str, Measurement]],
+        outcome: TrainingOutcome | None,
     ) -> tuple[Severity, str]:
         if outcome is not None and outcome.share >= self.learned:
             return Severity.INFO, f" This run learned all the same: {outcome.sentence}."
-        if scaled.absorbed and not any(m.name in ("offset", "unevenness") for m in faults):
+        even = scaled.offset <= self.offset and scaled.unevenness <= self.unevenness
+        if scaled.absorbed and even:
             return Severity.INFO, " The normalization behind it divides that out again."
-        if scaled.curvature_step is None or scaled.curvature_step <= self.curvature_step:
+        step = scaled.curvature_step
+        if step is None or step <= self.curvature_step:
             return Severity.WARNING, ""
-        faults.append(self.measure("curvature_step", scaled.curvature_step))
-        return Severity.ERROR, ""
-
-
-def _fires(m: Measurement) -> bool:
-    assert m.threshold is not None
-    return m.value > m.threshold if m.fires == "above" else m.value < m.threshold
-
-
-def _message(scaled: ScaledInput, faults: list[Measurement]) -> str:
-    found = {m.name: m.value for m in faults}
-    parts = []
-    if "root mean square" in found:
-        parts.append(
-            f"reach {scaled.summary.abs_max:,.4g} (root mean square {scaled.rms:,.3g}; the initial "
-            "weights are made for about 1)"
-        )
-    if "smallest scale" in found:
-        parts.append(f"are no larger than about {scaled.largest_scale:.2g}")
-    if "offset" in found:
-        parts.append(f"lie {scaled.offset:,.3g} times their spread away from zero")
-    if "unevenness" in found:
-        parts.append(
-            f"differ in scale by {scaled.unevenness:,.3g} (feature {scaled.largest_name} is the "
-            f"largest, around {scaled.largest_scale:,.3g})"
-        )
-    reader = f" where '{scaled.reader.name}' reads them" if scaled.reader else ""
-    return f"The inputs {' and '.join(parts)}{reader}."
-
-
-def _remedies(scaled: ScaledInput, scale: InputScale) -> list[Remedy]:
-    remedies = [scale_inputs(scaled, scale.setup)]
-    in_model = normalize_in_model(scale.setup)
-    if in_model is not None:
-        remedies.append(in_model)
-    if scaled.looks_like_ids:
-        remedies.append(
-            Remedy(
-                text="If these whole numbers are ids (words, categories), their size means "
-                "nothing: put an Embedding layer first, or one-hot encode them."
-            )
-        )
-    return remedies
+        faults.append(("", self.measure("curvature_step", step)))
+        return Severity.ERROR, f" SGD's first steps are {step:,.0f} times too large for that."

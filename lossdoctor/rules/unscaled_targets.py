@@ -11,6 +11,7 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _MEASURED = "measured with relu networks of 1 and 2 hidden layers on two regressions, 60 epochs: "
 _LARGE = 5.0
+_HUGE = 100.0
 _OFF_CENTER = 8.0
 _SHORTEST_TRAVEL = 0.3
 _HOPELESS = 6.0
@@ -109,7 +110,7 @@ class UnscaledTargets(Rule):
             text = f"{size}, and the steps grow with that distance"
             found.append((text, self.measure("growing_step", target.step)))
         # A run too short for standardized targets says nothing about these, unless they are huge.
-        judged = (target.travel or 1.0) >= _SHORTEST_TRAVEL or target.scale > 100 * _LARGE
+        judged = (target.travel or 1.0) >= _SHORTEST_TRAVEL or target.scale > _HUGE
         if target.step is None and target.scale > _LARGE and judged:
             travel = target.travel or 1.0
             way = f"{size}, while a weight can travel {travel:.3g} in this run"

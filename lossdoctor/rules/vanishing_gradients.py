@@ -6,16 +6,8 @@ from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.gradient_flow import GradientFlow
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.update_ratio import UpdateRatio
-from lossdoctor.finding import Measurement, Onset, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.gradients import (
-    SATURATING,
-    fresh_weights,
-    listed,
-    normalize_after,
-    recurrent_layers,
-    relu_and_he,
-    saturating_activations,
-)
+from lossdoctor.finding import Measurement, Onset, Severity, Stage
+from lossdoctor.rules._remedies.gradients import against_vanishing
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 PERSISTENT = 0.75
@@ -115,43 +107,5 @@ class VanishingGradients(Rule):
             ],
             layers=starved,
             onset=Onset(epoch=0, step=int(flow.step[0])),
-            remedies=_remedies(setup, starved),
+            remedies=against_vanishing(setup, starved),
         )
-
-
-def _remedies(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
-    normalize = normalize_after(
-        setup,
-        starved,
-        "it restores the scale of the signal at every layer, forward and backward",
-    )
-    saturating = saturating_activations(setup, starved)
-    if saturating:
-        name = saturating[0]
-        why = (
-            f"{name}, whose slope is at most {SATURATING[name]:g}, shrinks the gradient at each of "
-            f"{len(saturating)} layers, relu has slope 1 and this initialization keeps the scale; "
-            "a higher learning rate would enlarge the head's gradient just as much"
-        )
-        return [relu_and_he(setup, why), normalize]
-    recurrent = [name for name in recurrent_layers(setup) if name in starved]
-    if recurrent:
-        return [
-            Remedy(
-                text=f"Use LSTM or GRU in {listed(recurrent)}: their gates carry the gradient "
-                "over many time steps without multiplying it by the same weights each time."
-            ),
-            normalize,
-        ]
-    why = (
-        "these activations pass the gradient on, so the weights are too small to carry it; this "
-        "scale keeps its size from layer to layer"
-    )
-    return [
-        fresh_weights(setup, starved, why),
-        normalize,
-        Remedy(
-            text="Or add residual connections (keras.layers.Add around every two layers): the "
-            "gradient then has a way to the input that no weight can shrink."
-        ),
-    ]

@@ -86,3 +86,8 @@ def test_only_normalization_behind_the_first_layer_absorbs():
     normalization = layer("bn", "BatchNormalization")
     assert scaled(X, chain(dense("a", 9, 20), normalization, dense("head", 1, 9))).absorbed
     assert not scaled(X).absorbed
+
+
+def test_units_that_saturate_take_no_larger_steps():
+    sgd = OptimizerRecord(class_name="SGD", learning_rate=0.01)
+    assert scaled(X, mlp(hidden=((25, "sigmoid"),)), optimizer=sgd).curvature_step is None

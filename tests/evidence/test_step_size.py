@@ -57,6 +57,32 @@ def test_updates_that_are_not_finite_do_not_count():
     assert sizes(record).peak == pytest.approx(0.1)
 
 
+def test_sampled_steps_count_for_as_many_as_they_stand_for():
+    # 16 quick steps at the start, then every 100th of 1,000 slow ones.
+    record = trained([1.0], ratio=np.r_[np.full(6, 0.1), np.full(10, 1e-3)])
+    step = np.r_[np.arange(6), 6 + 100 * np.arange(10)]
+    record = run_record(
+        record,
+        steps=dataclasses.replace(record.steps, step=step, total_steps=1006),
+        variables=dataclasses.replace(record.variables, step=step),
+    )
+    assert sizes(record).typical == pytest.approx(1e-3)
+    assert sizes(record).travel == pytest.approx(6 * 0.1 + 1000 * 1e-3)
+
+
+def test_cut_short_means_few_steps_that_would_lead_on():
+    assert sizes(trained([1.0], ratio=1e-3)).cut_short(1.0)
+    assert not sizes(trained([1.0], ratio=0.2)).cut_short(1.0)
+    assert not sizes(trained(np.ones(100), ratio=1e-5)).cut_short(1.0)
+    assert not sizes(trained([1.0], ratio=1e-3)).cut_short(1e6), "gradients vanish"
+
+
+def test_headroom_is_the_largest_stable_rate_over_the_present_one():
+    record = trained([1.0], learning_rate=0.1)
+    assert with_curvature(record, 2.0).headroom == pytest.approx(2 / 0.2)
+    assert with_curvature(record, np.nan).headroom is None
+
+
 def with_curvature(record, value):
     curvature = np.full(len(record.variables.step), value)
     curvature[0] = np.nan

@@ -45,13 +45,13 @@ def test_onset_is_where_half_have_died_for_good():
 def test_the_layer_nearest_to_the_head_blocks_those_before_it():
     found = activity({"dense": 1.0, "dense_1": 1.0, "dense_2": 0.0})
     assert found.blocked_at.layer == "dense_1"
-    assert not found.heads_silent
+    assert found.silent_head is None
     assert activity({"dense": 1.0, "dense_1": 0.9, "dense_2": 0.0}).blocked_at.layer == "dense"
 
 
 def test_a_silent_head_is_told_apart():
     found = activity({"dense": 1.0, "dense_1": 1.0, "dense_2": 1.0})
-    assert found.heads_silent
+    assert found.silent_head.layer == "dense_2"
     assert [each.layer for each in found.hidden] == ["dense", "dense_1"]
 
 

@@ -60,7 +60,7 @@ def test_flat_tails_are_normalized():
 def test_most_units_dead_is_a_warning_where_nothing_was_learned():
     (finding,) = findings_of("dead_units", record({**ALL, "dense": 0.9, "dense_1": 0.1}))
     assert finding.severity is Severity.WARNING
-    assert "18 of 20 units of 'dense'" in finding.message
+    assert "90% of the 20 units of 'dense'" in finding.message
 
 
 def test_a_dead_relu_head_is_named():

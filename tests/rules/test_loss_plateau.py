@@ -12,43 +12,45 @@ SLUG = "loss_plateau"
 
 
 def test_fires_on_a_run_that_never_left_the_baseline():
-    (finding,) = findings_of(SLUG, trained(np.full(20, 1.003)))
+    (finding,) = findings_of(SLUG, trained(np.full(20, 1.003), ratio=0.01))
     assert finding.severity is Severity.ERROR
     assert "never fell materially below 1" in finding.message
     assert finding.remedies[0].code
 
 
 def test_fires_on_a_run_that_stays_above_it():
-    assert findings_of(SLUG, trained(np.linspace(3, 1.5, 20)))
+    assert findings_of(SLUG, trained(np.linspace(3, 1.5, 20), ratio=0.01))
 
 
 def test_silent_on_a_run_that_was_below_it_once():
     loss = np.r_[np.full(10, 1.0), np.full(10, 0.5), np.full(20, 1.0)]
-    assert not findings_of(SLUG, trained(loss))
+    assert not findings_of(SLUG, trained(loss, ratio=0.01))
 
 
 def test_dropout_in_the_training_loss_is_no_plateau():
-    record = trained(np.full(20, 1.05), error_rate=0.1)
+    record = trained(np.full(20, 1.05), ratio=0.01, error_rate=0.1)
     pairing = dataclasses.replace(record.train.pairing[0], loss=0.3)
     train = dataclasses.replace(record.train, pairing=(pairing,))
     assert not findings_of(SLUG, dataclasses.replace(record, train=train))
 
 
 def test_the_floor_of_soft_labels_counts():
-    record = trained(np.full(20, 0.6), baseline=0.69)
+    record = trained(np.full(20, 0.6), ratio=0.01, baseline=0.69)
     losses = (dataclasses.replace(record.losses[0], floor=0.59),)
     assert not findings_of(SLUG, dataclasses.replace(record, losses=losses))
 
 
 @pytest.mark.parametrize(("best", "fires"), [(0.985, True), (0.975, False)])
 def test_boundary_of_the_improvement(best, fires):
-    assert bool(findings_of(SLUG, trained(np.full(20, best)))) is fires
+    assert bool(findings_of(SLUG, trained(np.full(20, best), ratio=0.01))) is fires
 
 
 def test_too_short_a_run_is_not_judged():
     outcome = outcome_of(SLUG, trained([1.0, 1.0], steps_per_epoch=10))
     assert outcome.status == "not_applicable"
     assert "too short" in outcome.reason
+    outcome = outcome_of(SLUG, trained(np.full(12, 1.0), ratio=1e-3))
+    assert "have not moved far enough" in outcome.reason
 
 
 def test_class_weights_put_the_loss_on_another_scale():

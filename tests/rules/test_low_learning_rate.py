@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lossdoctor.record.run import OptimizerRecord
-from tests.records import findings_of, history_record, outcome_of, trained
+from tests.records import findings_of, history_record, outcome_of, run_record, trained
 
 SLUG = "low_learning_rate"
 CREEPING = np.linspace(1.2, 0.8, 40)
@@ -63,7 +65,34 @@ def test_boundary_of_what_remains(end, fires):
 @pytest.mark.parametrize(("drop", "fires"), [(0.02, False), (0.08, True)])
 def test_boundary_of_the_gain(drop, fires):
     loss = np.linspace(0.7 + drop, 0.7, 40)
-    assert bool(findings_of(SLUG, trained(loss, ratio=1e-5))) is fires
+    assert bool(findings_of(SLUG, trained(loss, ratio=1e-4))) is fires
+
+
+def full_batch(curvature, ratio=1e-3, epochs=1200):
+    record = trained(np.linspace(1.0, 0.6, epochs), ratio=ratio, steps_per_epoch=1)
+    series = dataclasses.replace(record.variables, curvature=np.full(epochs, curvature))
+    return run_record(record, variables=series)
+
+
+@pytest.mark.parametrize(("headroom", "fires"), [(45, False), (55, True)])
+def test_boundary_of_the_headroom(headroom, fires):
+    # At a rate of 0.01 plain SGD is stable up to a curvature of 200.
+    assert bool(findings_of(SLUG, full_batch(200 / headroom))) is fires
+
+
+@pytest.mark.parametrize(("travel", "fires"), [(0.9, True), (1.1, False)])
+def test_boundary_of_the_travel(travel, fires):
+    record = trained(np.full(100, 1.0), ratio=travel / 1600)
+    assert bool(findings_of(SLUG, record)) is fires
+
+
+@pytest.mark.parametrize(("leverage", "fires"), [(0.009, False), (0.011, True)])
+def test_boundary_of_the_leverage(leverage, fires):
+    record = trained(CREEPING, ratio=1e-5)
+    series = record.variables
+    gradient = leverage / series.weight_norm
+    series = dataclasses.replace(series, gradient_norm=gradient)
+    assert bool(findings_of(SLUG, run_record(record, variables=series))) is fires
 
 
 def test_not_applicable_without_updates_or_with_a_rate_of_zero():

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from lossdoctor.record.run import LossRecord, NonFiniteOrigin
-from tests.records import findings_of, history_record, run_record, trained
+from tests.records import (
+    config_record,
+    findings_of,
+    history_record,
+    mlp,
+    run_record,
+    steps,
+    trained,
+)
 
 SLUG = "non_finite_loss"
 NAN = np.nan
@@ -80,3 +88,19 @@ def test_a_step_skipped_by_loss_scaling_is_no_loss():
     loss[3], skipped[3] = np.inf, True
     steps = dataclasses.replace(record.steps, loss=loss, skipped=skipped)
     assert not findings_of(SLUG, dataclasses.replace(record, steps=steps))
+
+
+def test_weights_an_earlier_run_left_nan_are_named_before_and_in_a_run():
+    model = mlp()
+    spoiled = tuple(
+        dataclasses.replace(
+            layer,
+            weights=tuple(dataclasses.replace(w, mean=float("nan")) for w in layer.weights),
+        )
+        for layer in model.layers
+    )
+    record = config_record(model=dataclasses.replace(model, layers=spoiled), y=[1.0, 2.0])
+    for seen in (record, run_record(record, steps=steps([float("nan")] * 4))):
+        (finding,) = findings_of("non_finite_loss", seen)
+        assert "before the first step" in finding.message
+        assert "clone_model" in finding.remedies[0].code

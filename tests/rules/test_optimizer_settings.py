@@ -101,8 +101,19 @@ def test_memory_beyond_theory():
     (finding,) = found(dataclasses.replace(ADAM, beta_1=0.99, beta_2=0.9))
     assert "beta_1=0.99" in finding.message
     (finding,) = found(dataclasses.replace(SGD, momentum=1.0))
-    assert "never forgets" in finding.message
+    assert "momentum=1" in finding.message
     assert found(dataclasses.replace(ADAM, beta_1=0.5)) == ()
+
+
+def test_an_epsilon_that_swallows_the_gradients():
+    def run(epsilon):
+        return findings_of(SLUG, clipped_run(dataclasses.replace(ADAM, epsilon=epsilon), 0.01))
+
+    (finding,) = run(1.0)
+    assert "times the gradients" in finding.message
+    assert "epsilon=1e-07" in finding.remedies[0].code
+    assert run(1e-3) == ()
+    assert findings_of(SLUG, clipped_run(dataclasses.replace(ADAM, epsilon=1e-7), 1e-12)) == ()
 
 
 def test_weight_decay_on_top_of_a_penalty_is_information():

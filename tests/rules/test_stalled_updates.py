@@ -65,7 +65,7 @@ def test_fires_where_a_custom_loss_is_flat():
     found = record((0, 0, 0))
     custom = LossRecord(name="rounded", custom=True, baseline=1.0, floor=0.0)
     (finding,) = findings_of("stalled_updates", run_record(found, losses=(custom,)))
-    assert "Not one of the 3 trainable layers" in finding.message
+    assert "ever received a gradient other than 0" in finding.message
     assert "without rounding" in finding.remedies[0].text
 
 

@@ -48,9 +48,13 @@ def test_boundary_of_the_gain(drop, fires):
     assert bool(findings_of(SLUG, trained(loss))) is fires
 
 
-@pytest.mark.parametrize(("steps", "fires"), [(49, True), (51, False)])
-def test_boundary_of_the_steps(steps, fires):
-    assert bool(findings_of(SLUG, trained([1.0, 1.0], steps_per_epoch=steps))) is fires
+@pytest.mark.parametrize(("travel", "fires"), [(0.9, True), (1.1, False)])
+def test_boundary_of_the_travel(travel, fires):
+    assert bool(findings_of(SLUG, trained([1.0, 1.0], ratio=travel / 32))) is fires
+
+
+def test_many_small_steps_are_no_question_of_budget():
+    assert not findings_of(SLUG, trained(np.full(100, 1.0), ratio=1e-4))
 
 
 def test_history_alone_is_judged_against_its_first_loss():

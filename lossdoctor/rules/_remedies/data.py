@@ -14,8 +14,23 @@ _SKEWED = 2.0
 _FEW_ROWS = 0.05
 
 
-def scale_inputs(scaled: ScaledInput, setup: Setup) -> Remedy:
-    """Bring one input to mean 0 and standard deviation 1, or pixels to [0, 1]."""
+def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
+    """Scale the data, or else let the model do it; ids want another treatment."""
+    remedies = [_scaled_data(scaled, setup)]
+    if setup.model.kind == "sequential":
+        remedies.append(_scaled_in_model(setup))
+    if scaled.looks_like_ids:
+        remedies.append(
+            Remedy(
+                text="If these whole numbers are ids (words, categories), their size means "
+                "nothing: put an Embedding layer first, or one-hot encode them."
+            )
+        )
+    return remedies
+
+
+def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
+    """Mean 0 and standard deviation 1 for every feature, or pixels in [0, 1]."""
     if scaled.looks_like_pixels:
         return Remedy(
             text="Divide the pixels by 255 before training and wherever you predict: the initial "
@@ -50,14 +65,12 @@ def _apply(scaled: ScaledInput, setup: Setup, prepare: str, transform: str) -> s
     return "\n".join(lines)
 
 
-def normalize_in_model(setup: Setup) -> Remedy | None:
-    """A `Normalization` layer in front of a Sequential model, where one can stand."""
-    if setup.model.kind != "sequential":
-        return None
+def _scaled_in_model(setup: Setup) -> Remedy:
     return Remedy(
         text="Or let the model do it, so that saved models accept raw data: a Normalization layer "
         "that has seen the training inputs.",
-        code="normalization = keras.layers.Normalization()\nnormalization.adapt(np.asarray(X))\n"
+        code="normalization = keras.layers.Normalization()\n"
+        "normalization.adapt(np.asarray(X))\n"
         "model = keras.Sequential([normalization, *model.layers])\n" + compile_code(setup),
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection
 from typing import Any
 
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.evidence.unit_activity import LayerActivity
 from lossdoctor.finding import Remedy
 from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._remedies.architecture import change_layers
@@ -110,12 +112,137 @@ def smaller_rate(setup: Setup, sizes: StepSize) -> Remedy:
     )
 
 
-def recurrent_layers(setup: Setup) -> tuple[str, ...]:
+def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
+    """Let gradients reach the layers they fade in front of."""
+    normalize = normalize_after(
+        setup, starved, "it restores the scale of the signal at every layer, forward and backward"
+    )
+    saturating = _saturating_activations(setup, starved)
+    if saturating:
+        why = (
+            f"{saturating[0]}, whose slope is at most {SATURATING[saturating[0]]:g}, shrinks the "
+            f"gradient at each of {len(saturating)} layers, relu has slope 1 and this "
+            "initialization keeps the scale; a higher learning rate would enlarge the head's "
+            "gradient just as much"
+        )
+        return [relu_and_he(setup, why), normalize]
+    recurrent = [name for name in _recurrent_layers(setup) if name in starved]
+    if recurrent:
+        gated = Remedy(
+            text=f"Use LSTM or GRU in {listed(recurrent)}: their gates carry the gradient over "
+            "many time steps without multiplying it by the same weights each time."
+        )
+        return [gated, normalize]
+    why = (
+        "these activations pass the gradient on, so the weights are too small to carry it; this "
+        "scale keeps its size from layer to layer"
+    )
+    residual = Remedy(
+        text="Or add residual connections (keras.layers.Add around every two layers): the gradient "
+        "then has a way to the input that no weight can shrink."
+    )
+    return [fresh_weights(setup, starved, why), normalize, residual]
+
+
+def against_exploding(setup: Setup, ordinary: float, sizes: StepSize | None) -> list[Remedy]:
+    """Keep gradients from growing beyond the `ordinary` norm of the first steps."""
+    recurrent = _recurrent_layers(setup)
+    why = "it is the norm of this run's first steps: ordinary ones stay as they are, none is longer"
+    if recurrent:
+        why = (
+            f"{listed(recurrent)} multiply by the same weights at every time step, so single "
+            f"gradients explode at any learning rate; {why}"
+        )
+    clip = clip_norm(setup, ordinary, why)
+    lower = [smaller_rate(setup, sizes)] if sizes else []
+    if recurrent:
+        return [clip, *lower]
+    hidden = [layer.name for layer in _hidden(setup) if layer.kernel is not None]
+    keep = "it keeps the scale of every layer's output fixed"
+    return [*lower, clip, *([normalize_after(setup, hidden, keep)] if hidden else [])]
+
+
+def against_dead_units(setup: Setup, layer: LayerActivity, sizes: StepSize | None) -> list[Remedy]:
+    """Bring units to life, by how they died."""
+    names = [layer.layer]
+    if layer.is_head:
+        return [
+            Remedy(
+                text=f"Give '{layer.layer}' a linear activation: it can put out the same "
+                "non-negative values, and still gets a gradient where it is below them.",
+                code=change_layers(setup, {layer.layer: {"activation": "linear"}}),
+            )
+        ]
+    if layer.activation in SATURATING:
+        flat = f"{layer.activation} is flat to machine precision where its input is large"
+        return [
+            normalize_before(setup, names, f"{flat}; scaled to 1 it falls on the slope"),
+            fresh_weights(setup, names, f"{flat}; these weights keep its input near 0"),
+        ]
+    leaky = leaky_relu(
+        setup, names, "its slope below zero is small but not 0, so a unit that is off can return"
+    )
+    if not layer.died and layer.bias_mean < 0:
+        why = (
+            f"they begin at {layer.bias_mean:g} on average, which the inputs times weights of "
+            f"scale {layer.kernel_std:.2g} never outweigh; leaky_relu would only hide that"
+        )
+        return [zero_bias(setup, names, why), leaky]
+    if layer.died and sizes is not None:
+        return [smaller_rate(setup, sizes), leaky]
+    return [leaky, fresh_weights(setup, names, "it gives every unit an even chance to be on")]
+
+
+class Stall(enum.Enum):
+    """Why a layer never moved."""
+
+    DISCONNECTED = enum.auto()
+    FLAT = enum.auto()
+    ZERO_KERNELS = enum.auto()
+    CUT_OFF = enum.auto()
+    LOST = enum.auto()
+
+
+def against_stall(
+    stall: Stall, layers: Collection[str], zero_kernels: Collection[str], setup: Setup
+) -> Remedy:
+    """Get `layers` to move, by what holds them."""
+    if stall is Stall.ZERO_KERNELS:
+        why = (
+            "zero weights pass neither signal nor gradient, random ones at this scale make every "
+            "unit different; neither the rate nor more epochs can move them"
+        )
+        return fresh_weights(setup, zero_kernels, why)
+    if stall is Stall.CUT_OFF:
+        return leaky_relu(setup, layers, "it has a slope wherever relu has none")
+    if stall is Stall.DISCONNECTED:
+        return Remedy(
+            text=f"Replace what cuts the path behind {listed(layers)} (rounding, argmax, casting "
+            "to integers, stop_gradient, numpy inside the model), or add the loss of the output "
+            "they lead to; if they are meant to stay as they are, say so with trainable=False."
+        )
+    if stall is Stall.LOST:
+        return Remedy(
+            text=f"Look at the kernel_constraint of {listed(layers)}, and compare learning rate "
+            "times gradient with the weights: float32 forgets a change of less than 6e-8 of them."
+        )
+    if any(loss.custom for loss in setup.losses) or setup.model.custom_compute_loss:
+        return Remedy(
+            text="Write the loss without rounding, comparisons and clipping, whose slope is 0, and "
+            "check it with tf.GradientTape on one batch."
+        )
+    return Remedy(
+        text="Check with tf.GradientTape on one batch where the gradient becomes 0: a head that is "
+        "constant or saturated from the start has none."
+    )
+
+
+def _recurrent_layers(setup: Setup) -> tuple[str, ...]:
     """The names of the recurrent layers."""
     return tuple(layer.name for layer in setup.model.layers if layer.class_name in RECURRENT)
 
 
-def saturating_activations(setup: Setup, layers: Collection[str]) -> tuple[str, ...]:
+def _saturating_activations(setup: Setup, layers: Collection[str]) -> tuple[str, ...]:
     """The activations with flat tails behind `layers`, one each; recurrent layers apart."""
     found = [
         _activation(setup, layer)

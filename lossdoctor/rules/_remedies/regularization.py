@@ -10,7 +10,7 @@ from lossdoctor.rules._remedies.code import Code, rebuild_code
 LEAST_PATIENCE = 10
 PATIENCE_SHARE = 0.2
 LARGER = 2
-HELD_BACK = 0.2
+HELD_BACK = 0.5
 WEIGHT_DECAY = "keras.regularizers.L2(1e-3)"
 
 

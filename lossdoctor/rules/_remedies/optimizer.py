@@ -1,0 +1,45 @@
+"""Remedies for optimizer settings that cannot work whatever the task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lossdoctor.evidence.optimizer_use import OptimizerUse
+from lossdoctor.finding import Remedy
+from lossdoctor.rules._remedies.code import compile_code
+
+_USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "Lion": 1e-4}
+
+
+def usual_rate(use: OptimizerUse) -> Remedy:
+    """The rate this optimizer is usually started with."""
+    rate = _USUAL_RATES.get(use.optimizer.class_name, 0.001)
+    return Remedy(
+        text=f"Start from {rate:g}, the usual rate of {use.optimizer.class_name}.",
+        code=compile_code(use.setup, learning_rate=rate),
+    )
+
+
+def constant_rate(use: OptimizerUse) -> Remedy:
+    """The schedule's peak, kept."""
+    return Remedy(
+        text="Train at the schedule's own first rate, or stretch it to the length of the run "
+        "(decay_steps counts steps, not epochs): more epochs at the end would change nothing.",
+        code=compile_code(use.setup, learning_rate=use.rate),
+    )
+
+
+def wider_clipping(use: OptimizerUse) -> Remedy:
+    """A clipping limit that stops exceptional steps only."""
+    limit: dict[str, Any] = {use.clipping: 1.0}
+    return Remedy(
+        text="Clip at 1, which stops exceptional steps only; a larger learning rate would undo the "
+        "clipping by hand.",
+        code=compile_code(use.setup, **limit),
+    )
+
+
+def defaults(use: OptimizerUse, **settings: Any) -> Remedy:
+    """The default of some settings."""
+    shown = " and ".join(f"{name}={value:g}" for name, value in settings.items())
+    return Remedy(text=f"Use {shown}, the default.", code=compile_code(use.setup, **settings))
