@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 RECOVERED = 0.7
 """Share of the gap to the healthy twin that a remedy must close."""
 
+_TASKS_PER_PROCESS = 20
+"""TensorFlow keeps some memory of every model it has traced."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
@@ -301,7 +304,9 @@ def _examine_all(tasks: Sequence[_Task], jobs: int) -> Iterator[Examination]:
         yield from map(_examine, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_one_thread_each) as pool:
+    with ProcessPoolExecutor(
+        jobs, context, initializer=_one_thread_each, max_tasks_per_child=_TASKS_PER_PROCESS
+    ) as pool:
         futures = [pool.submit(_examine, task) for task in tasks]
         try:
             for future in as_completed(futures):

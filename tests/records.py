@@ -413,7 +413,7 @@ def per_layer(model: ModelRecord, values: Sequence[float]) -> list[float]:
 
 
 def with_weights(model: ModelRecord, role: str, **changes: Any) -> ModelRecord:
-    """`model` with every weight called `role` changed: `with_weights(mlp(), "bias", mean=-10.0)`."""
+    """`model` with every weight called `role` changed, as in `mean=-10.0`."""
     layers = tuple(
         dataclasses.replace(
             layer,

@@ -215,7 +215,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def data(tmp_path):
-    np.savez(tmp_path / "data.npz", X=X, y=Y, X_val=X[:20], y_val=Y[:20])
+    np.savez(tmp_path / "data.npz", X=X[20:], y=Y[20:], X_val=X[:20], y_val=Y[:20])
     return tmp_path / "data.npz"
 
 

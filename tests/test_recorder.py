@@ -229,3 +229,26 @@ def test_a_custom_train_step_without_the_optimizer_says_what_is_missing():
     assert record.history.logs["loss"].shape == (2,)
     assert record.steps is None
     assert any("gradient norms" in reason for reason in record.not_recorded)
+
+
+def test_the_other_callbacks_of_the_run_are_recorded_with_their_settings():
+    model = dense_model()
+    model.compile("sgd", "mse")
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=7)
+    for callbacks in ([LossDoctor(verbose=0), stop], [stop, LossDoctor(verbose=0)]):
+        model.fit(X, Y, validation_split=0.2, epochs=2, verbose=0, callbacks=callbacks)
+        (doctor,) = (c for c in callbacks if isinstance(c, LossDoctor))
+        (found,) = (c for c in doctor.record.fit.callbacks if c.class_name == "EarlyStopping")
+        assert found.config["patience"] == 7
+        assert found.config["monitor"] == "val_loss"
+
+
+@pytest.mark.parametrize("labels", [np.arange(96) % 3 + 1, np.eye(3)[np.arange(96) % 3]])
+def test_a_fit_that_raises_leaves_a_report_that_explains_it(labels):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    doctor = LossDoctor(verbose=0)
+    with pytest.raises(Exception, match=r"rank|label value|logits"):
+        model.fit(X, labels, verbose=0, callbacks=[doctor])
+    assert doctor.report.findings[0].rule in ("labels_out_of_range", "loss_label_encoding")
+    assert "compute_loss" not in model.__dict__

@@ -142,7 +142,7 @@ def _agreement(trial: Trial) -> float:
 LABEL_AGREEMENT = Proof(
     claim="rounded predictions equal the labels less often: the two speak different encodings",
     measure=_agreement,
-    by=0.2,
+    by=0.1,
 )
 
 
@@ -158,7 +158,26 @@ def _training_score(trial: Trial) -> float:
 METRIC_HONESTY = Proof(
     claim="the logged accuracy is not what the same rows' predictions give when recomputed",
     measure=_metric_honesty,
-    by=0.1,
+    by=0.03,
+    worst=-1.0,
+)
+
+
+def _sight_of_low_targets(trial: Trial) -> float:
+    predicted = predict(trial.model, trial.X_val).reshape(-1)
+    low = trial.y_val < np.median(trial.y_val)
+    wrong = np.where(low, predicted - 0.5, predicted)
+    before, after = (
+        float(trial.model.compute_loss(y=trial.y_val, y_pred=p[:, None]))
+        for p in (predicted, wrong)
+    )
+    return min(1.0, after / before - 1)
+
+
+SIGHT = Proof(
+    claim="the loss hardly changes when the predictions for all low targets are made worse",
+    measure=_sight_of_low_targets,
+    by=0.5,
     worst=-1.0,
 )
 
@@ -584,6 +603,7 @@ _CONTRACT = (
         "a standardized target: Keras clips its negative half to 0",
         finds="labels_out_of_range",
         before=True,
+        harm=SIGHT,
     ),
     _twin(
         "regression-mse",
@@ -902,9 +922,9 @@ _ARCHITECTURE = (
     ),
     _twin(
         "digits",
-        "one-hidden-unit",
-        hidden(units=1),
-        "one hidden unit for ten classes",
+        "two-hidden-units",
+        hidden(units=2),
+        "two hidden units for ten classes",
         finds="underfitting",
     ),
     _twin(

@@ -95,8 +95,10 @@ def _balance(judged: Judged, rare_metrics: bool) -> Balance | None:
     # One class per pixel or time step is a matter of its own: there rare classes are normal.
     if len(targets.shape) > (1 if labels.kind is Kind.ONE_HOT or targets.shape[-1:] == (1,) else 0):
         return None
-    ids = range(labels.columns) if labels.kind is Kind.ONE_HOT else map(round, labels.values)
-    present = sorted((count, label) for label, count in zip(ids, labels.counts) if count)
+    one_hot = labels.kind is Kind.ONE_HOT
+    ids = range(labels.columns) if one_hot else map(round, labels.values)
+    counts = map(int, targets.argmax_counts) if one_hot else labels.counts
+    present = sorted((count, label) for label, count in zip(ids, counts) if count)
     if len(present) < 2:
         return None
     return Balance(

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 EARLY_STEPS = 10
 LAST_BEFORE_END = 3
+ORDINARY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,17 @@ class GradientGrowth:
     def first_ratio(self) -> float:
         """The first gradient's norm over that of the initial weights (0 if unknown)."""
         return float(self.norm[0]) / self.weight_norm if self.weight_norm else 0.0
+
+    @property
+    def late_ratio(self) -> float:
+        """The late norm over that of the initial weights (infinite if those are unknown)."""
+        return self.late / self.weight_norm if self.weight_norm else math.inf
+
+    @property
+    def ordinary(self) -> float | None:
+        """The early norm, where it is of the weights' own order: a norm worth clipping at."""
+        calm = self.weight_norm is None or self.early <= ORDINARY * self.weight_norm
+        return self.early if calm and self.early > 0 else None
 
     def onset(self, growth: float) -> Onset:
         """The first step from which on the norm stays above `growth` times its early value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import platform
 from collections.abc import Iterator
 from importlib import metadata
@@ -23,6 +24,7 @@ from lossdoctor.record.measure import (
 from lossdoctor.record.probes import probe_data
 from lossdoctor.record.recorder import BatchMirror, Recorder, brief
 from lossdoctor.record.run import (
+    CallbackRecord,
     DataRecord,
     FitRecord,
     History,
@@ -49,6 +51,27 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _other_callbacks() -> tuple[CallbackRecord, ...] | None:
+    """The callbacks of the run, read off the `CallbackList` that is calling us: Keras tells a
+    callback nothing about its neighbors. None where no such list is found."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return tuple(_callback_record(callback) for callback in caller.callbacks)
+        frame = frame.f_back
+    return None
+
+
+def _callback_record(callback: Any) -> CallbackRecord:
+    config = {
+        name: value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and isinstance(value, (bool, int, float, str, type(None)))
+    }
+    return CallbackRecord(class_name=type(callback).__name__, config=config)
+
+
 class RunAssembler:
     """Opened when training begins, turned into a `RunRecord` when it ends.
 
@@ -72,6 +95,7 @@ class RunAssembler:
             jit_compile=bool(model.jit_compile),
             steps_per_execution=int(model.steps_per_execution),
             dtype_policy=model.dtype_policy.name,
+            callbacks=_other_callbacks(),
         )
         self._logs: list[dict[str, float]] = []
         self._epochs: list[int] = []
@@ -93,6 +117,8 @@ class RunAssembler:
             self._penalties.append(self._penalty())
 
     def _penalty(self) -> float:
+        if any(getattr(layer, "_losses", ()) for layer in self.model._flatten_layers()):
+            raise ValueError("a term of add_loss has no value outside the step")
         regularized = [w for w in self.model.trainable_weights if getattr(w, "regularizer", None)]
         return float(sum(float(np.asarray(w.regularizer(w))) for w in regularized))
 

@@ -10,6 +10,9 @@ from lossdoctor.finding import Measurement, Onset, Severity, Stage
 from lossdoctor.rules._remedies.gradients import against_exploding
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
+SIZABLE = 1.0
+"""A gradient smaller than the weights has come out of a plateau, it has not exploded."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplodingGradients(Rule):
@@ -99,7 +102,7 @@ class ExplodingGradients(Rule):
         if not failed:
             return
         first_update = sizes.first if sizes else 0.0
-        if gradients.growth > self.growth:
+        if gradients.growth > self.growth and gradients.late_ratio > SIZABLE:
             onset = gradients.onset(self.growth)
             how = (
                 f"grows from {gradients.early:.2g} in the first steps to {gradients.late:.2g}"
@@ -128,5 +131,5 @@ class ExplodingGradients(Rule):
             f"The global gradient norm {how}, and {end}.",
             measurements=[*measured, Measurement(name="first norms", value=gradients.early)],
             onset=onset,
-            remedies=against_exploding(setup, gradients.early, sizes),
+            remedies=against_exploding(setup, gradients.ordinary, sizes),
         )

@@ -12,13 +12,10 @@ from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
-HOPELESS, SETTLED = 0.9, 0.1
-"""Where a run ends that learned nothing, or nearly all, of a constant prediction's loss."""
-SETTLING, REPLACED = 100, 1.0
-"""The first steps of a sound run may be wild: a shorter run is judged by wilder ones only."""
 SIGNIFICANCE = 0.01
-IDLE = 1e-3
-"""Below this update ratio jumps of the loss have another cause than the step size."""
+HOPELESS, SETTLED = 0.9, 0.1  # ends of runs that learned nothing, or all but everything
+SETTLING, REPLACED = 100, 1.0  # a run shorter than it takes to settle is judged by wilder steps
+IDLE = 1e-3  # update ratio below which jumps of the loss have another cause than the step size
 _NOT_CAUSED = frozenset(
     {"high_initial_loss", "high_learning_rate", "low_learning_rate", "unstable_learning_rate"}
 )
@@ -33,8 +30,7 @@ class HighLearningRate(Rule):
     whose updates are large against the weights they change.
 
     **Why it matters.** Beyond 2/λ on a loss of curvature λ (2(1+β)/λ with momentum β) each step
-    makes the error larger. A few such steps overwrite the weights: units die or saturate, or the
-    loss becomes infinite.
+    makes the error larger. A few of them overwrite the weights: units die, or the loss explodes.
 
     **How it is measured.** ‖Δw‖/‖w‖ of every kernel at sampled steps (never of biases, which start
     at zero), with where the loss ends: a large update alone is no fault, because plenty of unusual
@@ -131,8 +127,7 @@ class HighLearningRate(Rule):
 
     def _from_history(self, curve: LossCurve) -> Finding:
         curve.require_known_meaning()
-        climb = curve.climb
-        if climb < EXPLODES:
+        if (climb := curve.climb) < EXPLODES:
             raise NotApplicable("update norms: run with LossDoctor()")
         return self.finding(
             f"The loss climbs from epoch to epoch, to {climb:,.0f} times its lowest value, as it "

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotRecorded
 from lossdoctor.evidence._moment import Moment
-from lossdoctor.evidence.loss_curve import DATA_SOURCES, EXPLODES, LossCurve
+from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.output_head import OutputHeads
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
-from lossdoctor.finding import Finding, Onset, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.code import compile_code
-from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
+from lossdoctor.finding import Finding, Onset, Severity, Stage
+from lossdoctor.rules._remedies.non_finite import CLEAN_VALIDATION, at_the_source, fresh_weights
 from lossdoctor.rules._rule import Findings, Rule
 
-GROWING = 0.2
 _SOURCES = {
     "inputs": "the inputs of that batch already contain NaN or infinity",
     "targets": "the targets of that batch already contain NaN or infinity",
@@ -72,84 +70,26 @@ class NonFiniteLoss(Rule):
                 f"The loss is not finite from {_when(curve.non_finite)} on{source}{place}.",
                 onset=Onset(epoch=curve.non_finite.epoch, step=curve.non_finite.step),
                 layers=[origin.layer] if origin and origin.layer else [],
-                remedies=_remedies(curve, sizes, outputs),
+                remedies=at_the_source(curve, sizes, outputs),
             )
         elif curve.validation_non_finite is not None:
             yield self.finding(
                 f"The validation loss is not finite from {_when(curve.validation_non_finite)} on, "
                 "while the training loss is.",
                 onset=Onset(epoch=curve.validation_non_finite.epoch),
-                remedies=[_VALIDATION],
+                remedies=[CLEAN_VALIDATION],
             )
 
     def _spoiled(self, setup: Setup) -> Finding:
         layers = setup.non_finite_layers
         return self.finding(
-            f"The weights of '{layers[0]}' already are NaN or infinite before the first step, as an "
-            "earlier training that blew up leaves them, and no training brings them back.",
+            f"The weights of '{layers[0]}' already are NaN or infinite before the first step, as "
+            "an earlier training that blew up leaves them, and no training brings them back.",
             layers=layers,
-            remedies=[
-                Remedy(
-                    text="Build the model anew, so that it starts from fresh weights, and cure what "
-                    "made the earlier training blow up first: its own report names it.",
-                    code="model = keras.models.clone_model(model)\n" + compile_code(setup),
-                )
-            ],
+            remedies=[fresh_weights(setup)],
         )
 
 
 def _when(moment: Moment) -> str:
     step = "" if moment.step is None else f", step {moment.step:,},"
     return f"epoch {moment.epoch + 1:,}{step}"
-
-
-def _remedies(
-    curve: LossCurve, sizes: StepSize | None, outputs: OutputHeads | None
-) -> list[Remedy]:
-    if sizes is None or outputs is None:
-        return [lower_from_curve(curve)] if curve.climb > EXPLODES else [_RECORD]
-    source = curve.origin.source if curve.origin else None
-    if source in DATA_SOURCES:
-        return [_CLEAN]
-    if sizes.peak > GROWING or curve.explosion > EXPLODES:
-        return smaller_steps(outputs.setup, sizes, curve)
-    if any(head.loss.custom for head in outputs.heads):
-        return [_guard_custom_loss(outputs)]
-    return [_DEBUG]
-
-
-def _guard_custom_loss(outputs: OutputHeads) -> Remedy:
-    targets = outputs.heads[0].targets
-    continuous = len(outputs.heads) == 1 and targets is not None and not targets.integral
-    return Remedy(
-        text="The updates were small, and the loss is one of your own: keep the arguments of its "
-        "logarithms, roots and quotients away from zero, as in keras.ops.log(keras.ops.maximum(x, "
-        "1e-7)). A run with a built-in loss shows whether it is the culprit.",
-        code=compile_code(outputs.setup, loss="mean_squared_error") if continuous else "",
-    )
-
-
-_CLEAN = Remedy(
-    text="Leave out the rows that are not finite.",
-    code="values = np.asarray(X, dtype='float64').reshape(len(X), -1)\n"
-    "targets = np.asarray(y, dtype='float64').reshape(len(y), -1)\n"
-    "keep = np.isfinite(values).all(axis=1) & np.isfinite(targets).all(axis=1)\n"
-    "X, y = X[keep], y[keep]",
-)
-_VALIDATION = Remedy(
-    text="Look at the validation data: it holds NaN, an empty set, or inputs the model overflows "
-    "on. Leave out the rows that are not finite.",
-    code="values = np.asarray(X_val, dtype='float64').reshape(len(X_val), -1)\n"
-    "keep = np.isfinite(values).all(axis=1)\n"
-    "X_val, y_val = X_val[keep], y_val[keep]",
-)
-_RECORD = Remedy(
-    text="The curve alone cannot tell data, labels and learning rate apart: train again with "
-    "LossDoctor(), which sees which of them was first not finite.",
-    code="from lossdoctor import LossDoctor\n\ncallbacks = [LossDoctor()]",
-)
-_DEBUG = Remedy(
-    text="Data and updates were sound, so an operation of the model is undefined where it was "
-    "used (a logarithm, root or quotient at zero): let TensorFlow name it, at some cost in speed.",
-    code="import tensorflow as tf\n\ntf.debugging.enable_check_numerics()",
-)

@@ -8,6 +8,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Remedy, Severity, Stage
 from lossdoctor.rules._remedies.gradients import (
+    LARGE_UPDATE,
     fresh_weights,
     normalize_before,
     relu_and_he,
@@ -17,8 +18,6 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 LARGE_KERNEL = 3.0
 """Glorot, He and LeCun draws enlarge an input of scale 1 by at most 1.4."""
-LARGE_UPDATE = 0.2
-"""A single step beyond this share of the weights can push units into their tails."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,7 @@ class StalledUpdates(Rule):
         dead = activity.dead_layers if activity else ()
         if set(silent) & set(updates.zero_kernels):
             yield Stall.ZERO_KERNELS, silent
-        elif cut_off := tuple(layer for layer in silent if layer not in dead):
-            yield Stall.CUT_OFF, cut_off
+        elif silent and not dead:
+            yield Stall.CUT_OFF, silent
         if lost := tuple(layer for layer in updates.unmoved if layer not in silent):
             yield Stall.LOST, lost

@@ -51,6 +51,12 @@ def test_units_killed_by_a_large_step_get_a_lower_rate():
     assert "model.optimizer.learning_rate = " in finding.remedies[0].code
 
 
+def test_units_that_died_of_small_steps_get_a_slope():
+    died = {"dense": [0.0] + [1.0] * 9, "dense_1": 0.0, "dense_2": 0.0}
+    (finding,) = findings_of("dead_units", record(died, ratio=0.01))
+    assert "leaky_relu" in finding.remedies[0].code
+
+
 def test_flat_tails_are_normalized():
     model = mlp(hidden=((20, "tanh"), (20, "tanh")))
     (finding,) = findings_of("dead_units", record(model=model))

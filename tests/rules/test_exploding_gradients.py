@@ -57,6 +57,14 @@ def test_clips_first_where_a_recurrent_layer_multiplies_the_same_weights():
     assert "global_clipnorm=3" in finding.remedies[0].code
 
 
+def test_clips_at_a_usual_norm_where_even_the_first_steps_were_huge():
+    recurrent = with_weight(layer("rnn", "SimpleRNN", activation="tanh"), 1, 16)
+    model = chain(recurrent, dense("head", 1, 16))
+    (finding,) = findings_of("exploding_gradients", record(1e9 * GROWN, model=model))
+    assert "global_clipnorm=1" in finding.remedies[0].code
+    assert "a usual value" in finding.remedies[0].text
+
+
 def test_silent_on_single_spikes():
     norms = np.ones(64)
     norms[[20, 40, 63]] = 1e6
@@ -70,6 +78,10 @@ def test_silent_where_the_run_learned_all_the_same():
 def test_silent_on_fluctuation_around_a_converged_end():
     norms = np.concatenate([np.ones(16), np.full(24, 1e-6), np.full(24, 1e-3)])
     assert not findings_of("exploding_gradients", record(norms, end=1e-4))
+
+
+def test_silent_on_growth_out_of_a_plateau():
+    assert not findings_of("exploding_gradients", record(1e-5 * GROWN))
 
 
 def test_silent_on_a_large_first_gradient_that_adam_or_clipping_tames():

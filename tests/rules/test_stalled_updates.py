@@ -81,9 +81,10 @@ def test_silent_on_dead_layers_which_another_rule_names():
 
 
 def test_fires_where_something_else_cuts_them_off():
-    alive = unit_series({"dense": 1.0, "dense_1": 0.0, "dense_2": 0.0})
+    alive = unit_series({"dense": 0.9, "dense_1": 0.0, "dense_2": 0.0})
     (finding,) = findings_of("stalled_updates", run_record(record(), units=alive))
-    assert finding.layers == ("dense_1",)
+    assert finding.layers == ("dense", "dense_1")
+    assert "lets nothing through" in finding.message
 
 
 def test_silent_on_healthy_runs_and_on_zero_kernels_of_the_head_alone():

@@ -17,6 +17,8 @@ from lossdoctor.rules._remedies.step_size import set_rate
 
 SATURATING = {"sigmoid": 0.25, "hard_sigmoid": 0.2, "tanh": 1.0, "softsign": 1.0, "hard_tanh": 1.0}
 """Activations with flat tails, and the largest slope of each."""
+LARGE_UPDATE = 0.2
+"""A single step beyond this share of the weights can kill units or drive them into the tails."""
 RECURRENT = {"SimpleRNN", "LSTM", "GRU", "RNN"}
 _INITIALIZED = {"Dense", "Conv1D", "Conv2D", "Conv3D"}
 
@@ -114,8 +116,9 @@ def smaller_rate(setup: Setup, sizes: StepSize) -> Remedy:
 
 def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
     """Let gradients reach the layers they fade in front of."""
+    hidden = [layer.name for layer in _hidden(setup) if layer.kernel is not None]
     normalize = normalize_after(
-        setup, starved, "it restores the scale of the signal at every layer, forward and backward"
+        setup, hidden, "it restores the scale of the signal at every layer, forward and backward"
     )
     saturating = _saturating_activations(setup, starved)
     if saturating:
@@ -141,19 +144,23 @@ def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
         text="Or add residual connections (keras.layers.Add around every two layers): the gradient "
         "then has a way to the input that no weight can shrink."
     )
-    return [fresh_weights(setup, starved, why), normalize, residual]
+    return [fresh_weights(setup, hidden, why), normalize, residual]
 
 
-def against_exploding(setup: Setup, ordinary: float, sizes: StepSize | None) -> list[Remedy]:
-    """Keep gradients from growing beyond the `ordinary` norm of the first steps."""
+def against_exploding(setup: Setup, ordinary: float | None, sizes: StepSize | None) -> list[Remedy]:
+    """Keep gradients from growing beyond the `ordinary` norm of this run, where it had one."""
     recurrent = _recurrent_layers(setup)
-    why = "it is the norm of this run's first steps: ordinary ones stay as they are, none is longer"
+    why = (
+        "it is the norm of this run's first steps, so ordinary steps stay as they are"
+        if ordinary
+        else "a usual value, since not even the first steps of this run were ordinary"
+    )
     if recurrent:
         why = (
             f"{listed(recurrent)} multiply by the same weights at every time step, so single "
             f"gradients explode at any learning rate; {why}"
         )
-    clip = clip_norm(setup, ordinary, why)
+    clip = clip_norm(setup, ordinary or 1.0, why)
     lower = [smaller_rate(setup, sizes)] if sizes else []
     if recurrent:
         return [clip, *lower]
@@ -188,7 +195,7 @@ def against_dead_units(setup: Setup, layer: LayerActivity, sizes: StepSize | Non
             f"scale {layer.kernel_std:.2g} never outweigh; leaky_relu would only hide that"
         )
         return [zero_bias(setup, names, why), leaky]
-    if layer.died and sizes is not None:
+    if layer.died and sizes is not None and sizes.peak > LARGE_UPDATE:
         return [smaller_rate(setup, sizes), leaky]
     return [leaky, fresh_weights(setup, names, "it gives every unit an even chance to be on")]
 
