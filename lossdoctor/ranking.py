@@ -16,8 +16,8 @@ def rank(
 
     A finding explained by another present one of at least WARNING stands below it. Root causes
     are ordered by (1) severity, that of the gravest thing they explain included, (2) stage of
-    repair, (3) onset, (4) margin past the threshold, (5) slug. Findings of one rule stand
-    together in the order of their own keys.
+    repair, (3) onset, (4) margin past the threshold, (5) slug; below a cause, findings with fewer
+    causes stand first. Findings of one rule stand together in the order of their own keys.
 
     Args:
         findings: What the rules found, in any order.
@@ -28,10 +28,12 @@ def rank(
     causes = {f.rule for f in findings if f.severity >= Severity.WARNING}
     effects = {rule: sorted(present & set(explains.get(rule, ()))) for rule in causes}
     gravity = {rule: _gravity(rule, findings, effects) for rule in present}
+    depth = {rule: sum(rule in caused for caused in effects.values()) for rule in present}
 
     def key(finding: Finding) -> tuple[float, ...] | tuple[object, ...]:
         onset = finding.onset
         return (
+            depth[finding.rule],
             -gravity[finding.rule],
             finding.stage,
             -1 if onset is None else onset.epoch,

@@ -336,7 +336,7 @@ def _examine(task: _Task) -> Examination:
     case = get_case(task.case)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        training = _load(task) or _train(case, task.seed)
+        training = _load(task, case) or _train(case, task.seed)
         found, failed = _findings(training.run)
         before, failed_before = _findings(training.before)
         remedied = None
@@ -387,10 +387,14 @@ def _train(case: Case, seed: int) -> _Training:
         trial.train([doctor])
     with _noting(training.trouble, "record"):
         training.run = doctor.record
-    twins = [twin for twin in cases() if twin.healthy == case.name]
-    for proof in {twin.proof.claim: twin.proof for twin in (case, *twins)}.values():
-        training.measures[proof.claim] = _measure(trial, proof)
+    training.measures = {claim: _measure(trial, proof) for claim, proof in _proofs(case).items()}
     return training
+
+
+def _proofs(case: Case) -> dict[str, Proof]:
+    """What to measure of a case: its own proof, and those of its twins to compare with."""
+    twins = (twin for twin in cases() if twin.healthy == case.name)
+    return {proof.claim: proof for proof in (case.proof, *(twin.proof for twin in twins))}
 
 
 def _remedied(case: Case, seed: int, finding: Finding, training: _Training) -> float | None:
@@ -435,15 +439,19 @@ def _noting(trouble: dict[str, str], place: str) -> Iterator[None]:
         trouble[place] = f"{type(error).__name__}: {first_line[:200]}"
 
 
-def _load(task: _Task) -> _Training | None:
+def _load(task: _Task, case: Case) -> _Training | None:
     notes = task.path(".json")
     if notes is None or not notes.exists():
+        return None
+    kept = json.loads(notes.read_text(encoding="utf-8"))
+    if not _proofs(case).keys() <= kept["measures"].keys():
+        # Since then a twin has come to ask for another measure.
         return None
     records: dict[str, Any] = {}
     for name in ("run", "before"):
         path = task.path(f".{name}.lossdoctor")
         records[name] = RunRecord.load(path) if path and path.exists() else None
-    return _Training(**records, **json.loads(notes.read_text(encoding="utf-8")))
+    return _Training(**records, **kept)
 
 
 def _save(task: _Task, training: _Training) -> None:

@@ -80,3 +80,18 @@ def test_nothing_is_dropped_when_several_causes_share_a_symptom():
     )
     assert [f.rule for f in found] == ["a", "shared", "b"]
     assert found[2].explains == ("shared",)
+
+
+def test_below_a_cause_a_chain_stands_in_the_order_of_causation():
+    chain = {
+        "cause": frozenset({"step", "effect", "last"}),
+        "step": frozenset({"effect", "last"}),
+        "effect": frozenset({"last"}),
+    }
+    findings = [
+        finding("last", Severity.ERROR),
+        finding("effect", Severity.ERROR),
+        finding("step", Severity.ERROR, onset=3),
+        finding("cause"),
+    ]
+    assert order(findings, chain) == ["cause", "step", "effect", "last"]

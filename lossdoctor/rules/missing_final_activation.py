@@ -100,7 +100,8 @@ def _instruction(head: Head, contract: Contract) -> str:
         )
     else:
         what = f"Give {head.label} activation={contract.activation!r}"
-    return f"{what}: `predict` then returns the probabilities the loss and accuracy expect."
+    loss = f" and train with {contract.loss}" if contract.loss else ""
+    return f"{what}{loss}: `predict` then returns the probabilities loss and accuracy expect."
 
 
 def _usual(head: Head) -> Contract:

@@ -7,74 +7,8 @@ from pathlib import Path
 import pytest
 
 from lossdoctor.cases import cases, get_case
+from lossdoctor.rules import rule_classes
 
-CATALOGUE = {
-    # The catalogue's slugs; a case may name a rule before its file is written.
-    *[
-        "single_unit_softmax",
-        "missing_final_activation",
-        "double_softmax",
-        "final_activation_range",
-        "output_units",
-        "loss_label_encoding",
-        "labels_out_of_range",
-        "hinge_label_encoding",
-        "loss_task",
-        "metric_task",
-        "target_rank",
-        "saturated_output",
-        "constant_predictions",
-        "missing_hidden_activation",
-        "saturating_hidden_activations",
-        "relu_recurrent",
-        "poor_initialization",
-        "excessive_dropout",
-        "excessive_regularization",
-        "frozen_model",
-        "small_batch_normalization",
-        "optimizer_settings",
-        "mixed_precision_head",
-        "unstable_learning_rate",
-        "unscaled_inputs",
-        "unscaled_targets",
-        "non_finite_data",
-        "constant_features",
-        "class_imbalance",
-        "missing_class",
-        "ordered_data",
-        "validation_shift",
-        "validation_overlap",
-        "label_noise",
-        "target_outliers",
-        "input_outliers",
-        "too_few_examples",
-        "uninformative_inputs",
-        "non_finite_loss",
-        "diverging_loss",
-        "high_learning_rate",
-        "low_learning_rate",
-        "oscillating_loss",
-        "loss_plateau",
-        "undertrained",
-        "underfitting",
-        "overfitting",
-        "overconfidence",
-        "validation_below_training",
-        "train_inference_gap",
-        "high_initial_loss",
-        "negative_loss",
-        "loss_metric_divergence",
-        "schedule_shock",
-        "early_stopping_settings",
-        "vanishing_gradients",
-        "exploding_gradients",
-        "dead_units",
-        "saturated_activations",
-        "stalled_updates",
-        "exploding_weights",
-        "noisy_gradients",
-    ]
-}
 TUTORIALS = {
     "regression-mse",
     "regression-msle",
@@ -105,7 +39,7 @@ def test_a_broken_twin_names_its_fault_its_twin_and_real_rules(case):
     assert case.fault
     assert case.name.startswith(f"{case.healthy}/")
     assert not get_case(case.healthy).broken
-    assert {case.must_find, *case.also_right, *case.must_not_find} <= CATALOGUE
+    assert {case.must_find, *case.also_right, *case.must_not_find} <= rule_classes().keys()
     assert case.must_find not in case.must_not_find
 
 
