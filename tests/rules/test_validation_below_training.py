@@ -36,9 +36,7 @@ def test_history_alone():
     assert "the curves alone do not tell" in finding.message
 
 
-@pytest.mark.parametrize(
-    "validation", [TRAIN * 1.2, TRAIN * 0.97, TRAIN * np.tile([0.5, 1.5], 10)]
-)
+@pytest.mark.parametrize("validation", [TRAIN * 1.2, TRAIN * 0.97, TRAIN * np.tile([0.5, 1.5], 10)])
 def test_silent_above_near_and_around_the_training_loss(validation):
     assert not findings_of(SLUG, trained(TRAIN, val_loss=validation))
 
