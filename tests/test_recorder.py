@@ -252,3 +252,22 @@ def test_a_fit_that_raises_leaves_a_report_that_explains_it(labels):
         model.fit(X, labels, verbose=0, callbacks=[doctor])
     assert doctor.report.findings[0].rule in ("labels_out_of_range", "loss_label_encoding")
     assert "compute_loss" not in model.__dict__
+
+
+def test_variables_carry_the_name_of_the_users_layer_not_of_its_inner_cell():
+    keras.utils.set_random_seed(0)
+    model = recurrent_model()
+    model.compile("sgd", "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, verbose=0, callbacks=[doctor])
+    names = [layer.name for layer in model.layers if layer.trainable_variables]
+    assert list(dict.fromkeys(doctor.record.variables.layers)) == names
+
+
+def test_a_model_with_nothing_to_train_is_recorded_and_diagnosed():
+    model = dense_model()
+    model.trainable = False
+    model.compile("sgd", "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, verbose=0, callbacks=[doctor])
+    assert doctor.report.findings[0].rule == "frozen_model"

@@ -79,9 +79,13 @@ class DistributionShift:
             (f"x[{i}]" if len(train.inputs) > 1 else "x", "input", i, a, b)
             for i, (a, b) in enumerate(zip(train.inputs, validation.inputs))
         ]
+        fit = record.fit
+        # Weights make up for shares of classes that training was never meant to keep.
+        weighted = fit is not None and bool(fit.class_weight or fit.sample_weight)
+        targets = () if weighted else zip(train.targets, validation.targets)
         pairs += [
             (f"y[{i}]" if len(train.targets) > 1 else "y", "target", i, a, b)
-            for i, (a, b) in enumerate(zip(train.targets, validation.targets))
+            for i, (a, b) in enumerate(targets)
         ]
         shifts = [_shift(*pair) for pair in pairs if _comparable(pair[3], pair[4])]
         if not shifts:

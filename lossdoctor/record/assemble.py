@@ -38,7 +38,7 @@ from lossdoctor.record.run import (
     UnitSeries,
     VariableSeries,
 )
-from lossdoctor.record.snapshot import snapshot_model
+from lossdoctor.record.snapshot import leaf_layers, snapshot_model
 from lossdoctor.record.stream import DataStream
 
 
@@ -335,10 +335,11 @@ def _array(values: NDArray[Any] | None) -> NDArray[Any]:
 
 def _owners(recorder: Recorder) -> tuple[list[str], list[int]]:
     """The layer each variable belongs to, and its place among the layers with variables."""
-    owner: dict[int, str] = {}
-    for layer in recorder.model._flatten_layers(include_self=True, recursive=True):
-        for variable in layer._trainable_variables:
-            owner[id(variable)] = layer.name
+    owner = {
+        id(variable): layer.name
+        for layer in leaf_layers(recorder.model)
+        for variable in layer.trainable_variables
+    }
     names = [owner.get(id(v), v.path.rpartition("/")[0]) for v in recorder.variables]
     order = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return names, [order[name] for name in names]

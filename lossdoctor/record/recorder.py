@@ -377,8 +377,10 @@ class Recorder:
         """Prepare to watch the model's variables, once they exist."""
         if self._probe is not None:
             return
+        self.variables = list(self.model.trainable_variables)
+        if not self.variables:
+            return
         with tf.init_scope():
-            self.variables = list(self.model.trainable_variables)
             self.units = _units(self.model, self.variables)
             self._ring_rows = int(
                 np.clip(_RING_ENTRIES // (2 + len(self.variables)), 64, STEP_SAMPLES)

@@ -81,7 +81,7 @@ def snapshot_model(model: keras.Model) -> ModelRecord:
         )
         inputs = tuple(walk.source[id(tensor)] for tensor in graph.inputs)
     else:
-        layers = tuple(_layer_record(layer) for layer in _leaf_layers(model))
+        layers = tuple(_layer_record(layer) for layer in leaf_layers(model))
         outputs, inputs = (), ()
     base = keras.Model
     return ModelRecord(
@@ -124,11 +124,11 @@ def _count(weights: Iterable[Any]) -> int:
 
 def _added_losses(model: keras.Model) -> int:
     regularized = sum(1 for w in model.trainable_weights if getattr(w, "regularizer", None))
-    terms = sum(len(getattr(layer, "_losses", ())) for layer in _leaf_layers(model))
+    terms = sum(len(getattr(layer, "_losses", ())) for layer in leaf_layers(model))
     return regularized + terms
 
 
-def _leaf_layers(model: keras.Model) -> list[Any]:
+def leaf_layers(model: keras.Model) -> list[Any]:
     """The layers of `model` that hold weights of their own or no layers inside, as created."""
     found = model._flatten_layers(include_self=False, recursive=True)
     inner = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.evidence.regularization import Penalized, Regularization
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.architecture import change_layers, listed
 from lossdoctor.rules._remedies.code import Code
 from lossdoctor.rules._rule import Findings, Rule, threshold
@@ -40,7 +40,7 @@ class ExcessiveRegularization(Rule):
     title = "Penalty on the weights too strong"
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
-    explains = STUCK | {"validation_below_training"}
+    explains = STUCK | UNSTABLE | {"validation_below_training"}
 
     strength: float = threshold(
         0.03,

@@ -92,7 +92,7 @@ def _look() -> Remedy:
         "from sklearn.preprocessing import StandardScaler\n"
         "labels = np.argmax(y, axis=1) if np.ndim(y) > 1 and np.shape(y)[1] > 1 else np.ravel(y)\n"
         "classes, ids = np.unique(labels, return_inverse=True)\n"
-        "voters = make_pipeline(StandardScaler(), KNeighborsClassifier(max(5, len(X) // 20)))\n"
+        "voters = make_pipeline(StandardScaler(), KNeighborsClassifier(max(5, len(X) // 10)))\n"
         'votes = cross_val_predict(voters, X, ids, cv=5, method="predict_proba")\n'
         "keep = votes.argmax(axis=1) == ids  # np.flatnonzero(~keep): the rows to look at\n"
         "X, y = np.asarray(X)[keep], np.asarray(y)[keep]",

@@ -45,6 +45,7 @@ class Undertrained(Rule):
     title = "Stopped before the loss had come down"
     severity = Severity.WARNING
     stage = Stage.BUDGET
+    explains = frozenset({"underfitting"})
 
     gain: float = threshold(
         0.08,

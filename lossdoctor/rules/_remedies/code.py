@@ -123,7 +123,9 @@ def _literal(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        # Keras refuses learning_rate=1: a float keeps its decimal point.
+        text = f"{value:.4g}"
+        return text if not text.lstrip("-").isdigit() else f"{text}.0"
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, dict):
