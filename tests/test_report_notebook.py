@@ -11,7 +11,8 @@ CELLS = (
 )
 
 
-def test_a_notebook_shows_the_report_the_figure_and_the_text():
+def test_a_notebook_shows_the_report_the_figure_and_the_text(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # Jupyter's own backend draws inline
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()

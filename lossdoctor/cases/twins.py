@@ -219,7 +219,7 @@ def _objections(trial: Trial) -> float:
 KERAS_OBJECTS = Proof(
     claim="Keras itself warns that it overrules `from_logits`",
     measure=_objections,
-    by=1,
+    by=0.5,
     worst=-1.0,
 )
 
@@ -778,7 +778,7 @@ _CONTRACT = (
         finds="loss_task",
         before=True,
         beside=("metric_task",),
-        harm=_less_likely(0.05),
+        harm=_less_likely(0.03),
     ),
     _twin(
         "blobs-categorical",

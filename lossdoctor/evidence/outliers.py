@@ -17,6 +17,8 @@ _QUARTILES = slice(3, 6)
 _NORMAL_IQR = 1.349
 _SPARSE = 0.5
 _FEWEST_ROWS = 20
+_CODES = (999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0)
+_UNSCALED = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +91,30 @@ class FarEntry:
     value: float
     distance: float
     typical: tuple[float, float]
+    raw: bool
+    """The other features are far from unit scale as well: nobody has scaled these data yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingCode:
+    """A value such as -999 that stands at the far end of some columns of one input.
+
+    `lopsidedness` is how many times farther it lies from the mean than the other end does.
+    """
+
+    index: int
+    value: float
+    columns: int
+    features: int
+    lopsidedness: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputOutliers:
-    """The most extreme entry of every numeric input with features of its own."""
+    """What stands far out in every numeric input with features of its own."""
 
     inputs: tuple[FarEntry, ...]
+    codes: tuple[MissingCode, ...]
     setup: Setup
 
     @classmethod
@@ -111,7 +130,29 @@ class InputOutliers:
         ]
         if not found:
             raise NotApplicable("no input has dense numeric features")
-        return cls(inputs=tuple(found), setup=setup)
+        codes = [_missing_code(entry.index, entry.summary) for entry in found]
+        return cls(inputs=tuple(found), codes=tuple(code for code in codes if code), setup=setup)
+
+
+def _missing_code(index: int, summary: TensorSummary) -> MissingCode | None:
+    """The code that stands in most columns."""
+    mean, low = np.asarray(summary.feature_mean), np.asarray(summary.feature_min)
+    high = np.asarray(summary.feature_max)
+    below, above = mean - low, high - mean
+    best: MissingCode | None = None
+    for value in _CODES if summary.outlier_fraction > 0 else ():
+        end, near, far = (high, below, above) if value > 0 else (low, above, below)
+        lopsided = np.where((end == value) & (near > 0), far / np.where(near > 0, near, 1.0), 0.0)
+        columns = int(np.sum(lopsided > 1))
+        if columns and (best is None or columns > best.columns):
+            best = MissingCode(
+                index=index,
+                value=value,
+                columns=columns,
+                features=len(mean),
+                lopsidedness=float(lopsided.max()),
+            )
+    return best
 
 
 def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
@@ -142,4 +183,5 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
         value=float((summary.feature_max if highest else summary.feature_min)[worst]),
         distance=float(distance[worst]),
         typical=(float(rest_mean[worst]), float(scale[worst])),
+        raw=bool(np.median(np.hypot(mean, std)) > _UNSCALED),
     )

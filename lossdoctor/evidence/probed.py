@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.label_encoding import LabelEncoding
+from lossdoctor.evidence.output_head import CLASS_LOSSES
 from lossdoctor.evidence.sample_size import is_discrete
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord, TensorSummary
@@ -67,6 +69,9 @@ class LabelAgreement:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         _require_table(record)
+        judged = LabelEncoding.from_record(record).judged
+        if not any(found.family in CLASS_LOSSES for found in judged):
+            raise NotApplicable("the loss is not one for classes")
         probes = record.probes
         if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "label noise", f"needs classes and {_NO_TABLE}")

@@ -80,7 +80,8 @@ def print_table(runs: tuple[Run, ...], *, file: TextIO) -> None:
     """Print the table to `file`, in color if it is a terminal."""
     console = Console(file=file)
     if not console.is_terminal:
-        console = Console(file=file, width=120)
+        # One line a run, whatever its path's length: grep and awk read lines.
+        console = Console(file=file, width=100 + max((len(run.name) for run in runs), default=0))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("run", overflow="fold")
     table.add_column("verdict", no_wrap=True)

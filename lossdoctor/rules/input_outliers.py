@@ -2,30 +2,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.evidence.outliers import FarEntry
 from lossdoctor.evidence.outliers import InputOutliers as Extremes
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Remedy, Severity, Stage
+from lossdoctor.finding import Severity, Stage
+from lossdoctor.rules._effects import STUCK, UNSTABLE
+from lossdoctor.rules._remedies.data import clip_inputs, replace_code
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputOutliers(Rule):
-    """A single input value dwarfs all others of its feature.
+    """Input values dwarf all others of their feature.
 
-    **What it detects.** An entry a hundred standard deviations away from the rest of its feature.
+    **What it detects.** An entry a hundred standard deviations away from the rest of its feature,
+    and codes for missing values (-999, 9999, ...) at the far end of a feature.
 
     **Why it matters.** Its example dominates the gradient of every batch it is in, and
     standardizing squeezes all other examples together. Such values are mostly codes for "missing"
     (-999, 1e9) or errors of measurement.
 
     **How it is measured.** Distance of the feature's most extreme entry from the mean, in standard
-    deviations of the feature without it.
+    deviations of the feature without it. A code counts where it is the feature's extreme and far
+    more distant from the mean than the other extreme.
 
     **How to fix it.** Treat codes as missing; clip the rest to the range of 99.8 % of the rows.
 
     **When it is wrong.** Features that are mostly zero are left out, as their few values are the
-    information; a run that learned anyway makes it INFO.
+    information. Where the other features are unscaled, too, or the run learned anyway, it is INFO.
 
     **References.** Rousseeuw and Hubert, Robust statistics for outlier detection (2011).
     """
@@ -33,13 +36,19 @@ class InputOutliers(Rule):
     title = "Outliers among the inputs"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = frozenset({"diverging_loss", "exploding_gradients", "oscillating_loss"})
+    explains = UNSTABLE | STUCK | {"unscaled_inputs", "uninformative_inputs", "validation_shift"}
 
     distance: float = threshold(
         100.0,
         fires="above",
         unit="standard deviations of the others",
         source="the largest of 10,000 log-normal values (σ = 1.5) lies about 30 away",
+    )
+    lopsidedness: float = threshold(
+        3.0,
+        fires="above",
+        unit="× the distance of the other extreme from the mean",
+        source="of 20 % codes in a feature, the mean moves so far that they are 4 times as distant",
     )
     learned: float = threshold(
         0.75,
@@ -51,31 +60,28 @@ class InputOutliers(Rule):
     def check(self, extremes: Extremes, outcome: TrainingOutcome | None) -> Findings:
         learned = outcome is not None and outcome.share >= self.learned
         several = len(extremes.inputs) > 1
+        codes = [code for code in extremes.codes if code.lopsidedness > self.lopsidedness]
+        coded = {code.index for code in codes}
+        for code in codes:
+            yield self.finding(
+                f"{code.value:g} stands at the far end of {code.columns} of {code.features} "
+                f"columns, {code.lopsidedness:,.0f} times as far from the mean as the other end: a "
+                "code for missing values.",
+                severity=Severity.INFO if learned else None,
+                measurements=[self.measure("lopsidedness", code.lopsidedness)],
+                remedies=[replace_code(code.value, _place(code.index, several))],
+            )
         for entry in extremes.inputs:
-            if entry.distance > self.distance:
+            if entry.distance > self.distance and entry.index not in coded:
                 mean, spread = entry.typical
                 yield self.finding(
                     f"Feature {entry.feature} holds {entry.value:,.5g}, {entry.distance:,.0f} "
                     f"standard deviations from its other values ({mean:,.3g} ± {spread:,.2g}).",
-                    severity=Severity.INFO if learned else None,
+                    severity=Severity.INFO if learned or entry.raw else None,
                     measurements=[self.measure("distance", entry.distance)],
-                    remedies=[_clip(entry, several)],
+                    remedies=[clip_inputs(_place(entry.index, several))],
                 )
 
 
-def _clip(entry: FarEntry, several: bool) -> Remedy:
-    place = f"[{entry.index}]" if several else ""
-    return Remedy(
-        text="Clip every feature to the range of 99.8 % of the training rows, then standardize: "
-        "scaling alone would squeeze all other values together. A code for missing values is "
-        "better replaced by the median.",
-        code=f"values = np.asarray(X{place})\n"
-        "axes = tuple(range(values.ndim - 1))\n"
-        "low, high = np.quantile(values, [0.001, 0.999], axis=axes)\n"
-        "values = np.clip(values, low, high)\n"
-        "mean, std = values.mean(axis=axes), values.std(axis=axes)\n"
-        "std = np.where(std > 0, std, 1.0)\n"
-        f"X{place}, X_val{place} = (\n"
-        f"    (np.clip(part, low, high) - mean) / std for part in (X{place}, X_val{place})\n"
-        ")",
-    )
+def _place(index: int, several: bool) -> str:
+    return f"[{index}]" if several else ""

@@ -43,7 +43,7 @@ def test_silent_up_to_one_half():
 def test_dropout_behind_the_head():
     (finding,) = found(dense("a", 64, 20), HEAD, dropout(0.2, units=1))
     assert "of the answers themselves" in finding.message
-    assert '"drop": {"rate": 0}' in finding.remedies[0].code
+    assert '"drop": {"rate": 0.0}' in finding.remedies[0].code
 
 
 def test_too_few_units_are_left():

@@ -28,8 +28,30 @@ def test_one_value_far_from_all_others():
     exec(finding.remedies[0].code, names)
     assert np.abs(names["X"]).max() < 50
     assert names["X_val"].shape == X.shape
-    (finding,) = found(spoiled(-999.0))
-    assert "holds -999" in finding.message
+
+
+def test_codes_for_missing_values():
+    for value in (999.0, -999.0, -9999.0):
+        x = X.copy()
+        x[RANDOM.random(x.shape) < 0.05] = value
+        (finding,) = found(x)
+        assert finding.severity is Severity.WARNING
+        assert f"{value:g} stands at the far end of 20 of 20 columns" in finding.message
+        names = {"X": x, "X_val": x[:50], "np": np}
+        exec(finding.remedies[0].code, names)
+        assert np.abs(names["X"]).max() < 10
+        assert np.abs(names["X_val"]).max() < 10
+
+
+def test_values_that_only_look_like_codes():
+    assert found(RANDOM.uniform(0, 999, size=(500, 3)).round()) == ()
+    counts = np.arange(1000.0)[:, None] * [1, 1]
+    assert found(counts) == ()
+
+
+def test_outliers_of_unscaled_data_are_information():
+    (finding,) = found(50 + 20 * spoiled(1e6))
+    assert finding.severity is Severity.INFO
 
 
 def test_threshold():

@@ -1,7 +1,7 @@
 import numpy as np
 
 from lossdoctor.record.run import RunRecord
-from tests.records import config_record, findings_of, outcome_of
+from tests.records import config_record, findings_of, mlp, outcome_of
 
 SLUG = "label_noise"
 X = np.random.default_rng(0).normal(size=(300, 5))
@@ -17,8 +17,14 @@ CLEAN = {
 }
 
 
+CLASSES = {
+    "model": mlp(units=3, activation="softmax"),
+    "loss": "sparse_categorical_crossentropy",
+}
+
+
 def record(x=X, **probes):
-    return config_record(x=x, y=np.arange(300) % 3, probes={**CLEAN, **probes})
+    return config_record(x=x, y=np.arange(300) % 3, probes={**CLEAN, **probes}, **CLASSES)
 
 
 def measured(**probes):
@@ -74,6 +80,11 @@ def test_remedy_leaves_the_wrong_labels_out():
         kept = names["keep"]
         assert np.mean(labels[kept] == true[kept]) > 0.95
         assert len(names["X"]) == len(names["y"]) == kept.sum()
+
+
+def test_counts_are_no_classes():
+    counts = config_record(x=X, y=np.arange(300) % 3, probes=CLEAN, loss="poisson")
+    assert "not one for classes" in outcome_of(SLUG, counts).reason
 
 
 def test_not_applicable_without_probes():

@@ -35,7 +35,7 @@ def test_not_applicable_to_other_precisions():
 def test_steps_skipped_after_the_search():
     (finding,) = findings_of(SLUG, run(np.arange(400) % 5 == 0))
     assert "skipped 20% of the steps" in finding.message
-    assert "global_clipnorm=1" in finding.remedies[0].code
+    assert "global_clipnorm=1.0" in finding.remedies[0].code
 
 
 def test_the_search_for_a_scale_is_not_counted():

@@ -83,7 +83,7 @@ def test_clipping_that_leaves_nothing():
     tight = dataclasses.replace(SGD, clipnorm=1e-3)
     (finding,) = findings_of(SLUG, clipped_run(tight))
     assert "clipnorm=0.001 clips 100% of the gradients" in finding.message
-    assert "clipnorm=1)" in finding.remedies[0].code
+    assert "clipnorm=1.0)" in finding.remedies[0].code
     for setting in ("global_clipnorm", "clipvalue"):
         other = dataclasses.replace(SGD, **{setting: 1e-4})
         (finding,) = findings_of(SLUG, clipped_run(other))

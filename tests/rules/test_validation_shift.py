@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import RunRecord, TargetPairing
+from lossdoctor.record.run import FitRecord, RunRecord, TargetPairing
 from tests.records import config_record, findings_of, mlp, outcome_of
 
 SLUG = "validation_shift"
@@ -74,6 +74,7 @@ def test_other_shares_of_the_classes():
     (finding,) = found(y=labels[0], w=labels[1], **fields)
     assert "50% of the examples would have to change class" in finding.message
     assert "stratify" in finding.remedies[0].text
+    assert found(y=labels[0], w=labels[1], fit=FitRecord(class_weight=True), **fields) == ()
     assert found(y=np.repeat([0, 1], [300, 200]), w=np.repeat([0, 1], [100, 100]), **fields) == ()
 
 

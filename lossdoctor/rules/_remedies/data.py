@@ -106,6 +106,38 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     return remedies
 
 
+def clip_inputs(place: str) -> Remedy:
+    """Draw in what lies beyond 99.8 % of the rows, then standardize."""
+    return Remedy(
+        text="Clip every feature to the range of 99.8 % of the training rows, then standardize: "
+        "scaling alone would squeeze all other values together.",
+        code=f"values = np.asarray(X{place})\n"
+        f"axes = {_ALL_BUT_FEATURES}\n"
+        "low, high = np.quantile(values, [0.001, 0.999], axis=axes)\n"
+        "values = np.clip(values, low, high)\n"
+        "mean, std = values.mean(axis=axes), values.std(axis=axes)\n"
+        "std = np.where(std > 0, std, 1.0)\n"
+        f"X{place}, X_val{place} = (\n"
+        f"    (np.clip(part, low, high) - mean) / std for part in (X{place}, X_val{place})\n"
+        ")",
+    )
+
+
+def replace_code(value: float, place: str) -> Remedy:
+    """Put the median where a code stands."""
+    return Remedy(
+        text=f"Replace {value:g} by each column's median over the other rows; scaling would keep "
+        "it an outlier, clipping would keep it wrong.",
+        code=f'values = np.asarray(X{place}, dtype="float64")\n'
+        f"values = np.where(values == {value:g}, np.nan, values)\n"
+        f"median = np.nanmedian(values, axis={_ALL_BUT_FEATURES})\n"
+        f"X{place}, X_val{place} = (\n"
+        f"    np.where(np.asarray(part) == {value:g}, median, part)\n"
+        f"    for part in (X{place}, X_val{place})\n"
+        ")",
+    )
+
+
 def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
     """Get NaN and infinities out: drop few rows, fill the columns of many with the median."""
     sides = [("X", "y")] if not tensor.validation else []

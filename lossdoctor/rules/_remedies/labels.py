@@ -205,9 +205,11 @@ def contract_code(setup: Setup, head: Head, contract: Contract) -> str:
 
 def encode_lines(setup: Setup, expression: str) -> list[str]:
     """`y = expression` for the training labels, and for those of the validation data if any."""
-    names = ["y"]
-    if setup.fit.has_validation is not False and not setup.fit.validation_split:
-        names.append("y_val")
+    fit = setup.fit
+    # A run that ended before its first validation cannot tell that it has none.
+    unreached = fit.stopped is not None and fit.completed_epochs == 0
+    separate = (fit.has_validation is not False or unreached) and not fit.validation_split
+    names = ["y", "y_val"] if separate else ["y"]
     return [f"{name} = {expression.replace('{y}', name)}" for name in names]
 
 
