@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_blobs, make_circles
 
+from tests.records import config_record, findings_of, mlp
+
 pytestmark = [
     pytest.mark.train,
     pytest.mark.filterwarnings("ignore::SyntaxWarning"),
@@ -269,3 +271,18 @@ def test_a_loss_class_of_ones_own_sees_all_pairs():
     assert aligned == pytest.approx(np.mean((y[:, None] - answers) ** 2), rel=1e-4)
     assert pairs == pytest.approx(np.mean((y - answers) ** 2), rel=1e-4)
     assert float(Own()(y, answers)) == pytest.approx(pairs, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64"])
+def test_the_proposed_sign_accuracy_counts_right_signs(dtype):
+    signs = (2 * BITS - 1).astype(dtype)
+    record = config_record(
+        model=mlp(activation="tanh"), loss="hinge", y=signs, metrics={"accuracy": "BinaryAccuracy"}
+    )
+    (finding,) = findings_of("metric_task", record)
+    names = {"model": network(1, "tanh", "hinge"), "keras": keras, "np": np}
+    exec(finding.remedies[0].code, names)
+    model = names["model"]
+    _, logged = model.evaluate(CIRCLES, signs, batch_size=200, verbose=0)
+    right = (np.sign(model.predict_on_batch(CIRCLES)[:, 0]) == signs).mean()
+    assert logged == pytest.approx(right)

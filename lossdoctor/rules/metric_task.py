@@ -92,7 +92,7 @@ _REPLACEMENT: dict[MetricFault, tuple[str, str]] = {
 }
 _SIGN_ACCURACY = """\
 def sign_accuracy(y_true, y_pred):
-    y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))
+    y_true = keras.ops.cast(keras.ops.reshape(y_true, keras.ops.shape(y_pred)), y_pred.dtype)
     same = keras.ops.sign(y_true) == keras.ops.sign(y_pred)
     return keras.ops.mean(keras.ops.cast(same, "float32"), axis=-1)
 """
