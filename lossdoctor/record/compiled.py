@@ -56,12 +56,11 @@ def loss_functions(
     if compiled is None:
         return ()
     losses = _per_output(compiled._user_loss, outputs, max(1, len(outputs)))
-    return tuple(
-        _as_function(_resolve_loss(loss, _at(outputs, i))) for i, loss in enumerate(losses)
-    )
+    return tuple(_as_function(_resolve_loss(loss, at(outputs, i))) for i, loss in enumerate(losses))
 
 
-def _at(items: Sequence[Any], index: int) -> Any | None:
+def at(items: Sequence[Any], index: int) -> Any | None:
+    """`items[index]`, or None past the end."""
     return items[index] if index < len(items) else None
 
 
@@ -288,9 +287,9 @@ def snapshot_metrics(
     found = []
     for spec in (compiled._user_metrics, compiled._user_weighted_metrics):
         for index, metrics in enumerate(_metrics_per_output(spec, outputs)):
-            shape = target_shapes[index] if index < len(target_shapes) else None
+            shape = at(target_shapes, index)
             for metric in metrics:
-                found.append(_metric_record(index, metric, _at(outputs, index), shape))
+                found.append(_metric_record(index, metric, at(outputs, index), shape))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lossdoctor.record.compiled import constant_baseline, loss_floor, loss_functions
+from lossdoctor.record.compiled import at, constant_baseline, loss_floor, loss_functions
 from lossdoctor.record.run import (
     ActivationRecord,
     LossRecord,
@@ -108,8 +108,8 @@ def measure_predictions(
     pairing = []
     for index, (target, prediction) in enumerate(zip(stream.sampled_targets, predicted)):
         if target is not None and index < len(losses):
-            function = functions[index] if index < len(functions) else None
-            output = outputs[index] if index < len(outputs) else None
+            function = at(functions, index)
+            output = at(outputs, index)
             pairing.append(
                 pair(index, target[:PREDICTED_ROWS], prediction, losses[index], output, function)
             )
@@ -204,8 +204,8 @@ def with_baselines(
     functions = loss_functions(model, outputs)
     found = []
     for index, loss in enumerate(losses):
-        target = stream.sampled_targets[index] if index < len(stream.sampled_targets) else None
-        function = functions[index] if index < len(functions) else None
+        target = at(stream.sampled_targets, index)
+        function = at(functions, index)
         if target is None or function is None or index >= len(outputs):
             found.append(loss)
             continue

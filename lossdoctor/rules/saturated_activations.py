@@ -7,6 +7,7 @@ from lossdoctor.evidence.saturation import SaturatedLayer, Saturation
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Remedy, Severity, Stage
+from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.gradients import (
     LARGE_UPDATE,
     fresh_weights,
@@ -49,20 +50,7 @@ class SaturatedActivations(Rule):
     title = "Saturated activations"
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
-    explains = frozenset(
-        {
-            "constant_predictions",
-            "dead_units",
-            "loss_metric_divergence",
-            "loss_plateau",
-            "low_learning_rate",
-            "noisy_gradients",
-            "stalled_updates",
-            "underfitting",
-            "undertrained",
-            "vanishing_gradients",
-        }
-    )
+    explains = STUCK - {"saturated_activations", "saturated_output"}
 
     saturated_share: float = threshold(
         0.5,

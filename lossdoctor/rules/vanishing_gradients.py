@@ -7,6 +7,7 @@ from lossdoctor.evidence.gradient_flow import GradientFlow
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.update_ratio import UpdateRatio
 from lossdoctor.finding import Measurement, Onset, Severity, Stage
+from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.gradients import against_vanishing
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -45,19 +46,11 @@ class VanishingGradients(Rule):
     title = "Vanishing gradients"
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
-    explains = frozenset(
-        {
-            "constant_predictions",
-            "dead_units",
-            "loss_metric_divergence",
-            "loss_plateau",
-            "low_learning_rate",
-            "noisy_gradients",
-            "stalled_updates",
-            "underfitting",
-            "undertrained",
-        }
-    )
+    explains = STUCK - {
+        "saturated_activations",
+        "saturated_output",
+        "vanishing_gradients",
+    }
 
     norm_ratio: float = threshold(
         1e-3,
