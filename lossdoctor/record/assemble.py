@@ -21,8 +21,9 @@ from lossdoctor.record.measure import (
     measure_predictions,
     with_baselines,
 )
+from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
-from lossdoctor.record.recorder import BatchMirror, Recorder, brief
+from lossdoctor.record.recorder import Recorder, brief
 from lossdoctor.record.run import (
     CallbackRecord,
     DataRecord,

@@ -10,7 +10,6 @@ the step are read once per epoch.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lossdoctor.record.head import traced_head
+from lossdoctor.record.mirror import BatchMirror
+from lossdoctor.record.ring import Ring
+from lossdoctor.record.step_probe import DetailSample, StepProbe, apart
 from lossdoctor.record.stream import DataStream
+from lossdoctor.record.unit_watch import UnitWatch, watched_units
 
 DENSE_STEPS = 32
 """Every step up to this one is measured in detail."""
@@ -35,208 +38,7 @@ STREAMED_BATCHES = 256
 _STREAM_STRIDE = 8
 RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
-_GRADIENT_SAMPLE = 2**18
 _RING_ENTRIES = 2**19
-_EAGER = type(tf.constant(0.0))
-_UNIT_LAYERS = {"Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D"}
-
-
-class Ring:
-    """Rows of numbers written inside the step, read by the host once in a while."""
-
-    def __init__(self, rows: int, width: int) -> None:
-        self.rows = rows
-        self._values = tf.Variable(tf.zeros([rows, width]), trainable=False)
-        self._count = tf.Variable(tf.zeros([], tf.int64), trainable=False)
-        self._read = 0
-
-    def write(self, row: Any) -> None:
-        """Append one row; runs inside the step."""
-        slot = tf.reshape(self._count % self.rows, [1, 1])
-        self._values.scatter_nd_update(slot, row[tf.newaxis])
-        self._count.assign_add(1)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing has been written yet."""
-        return int(self._count.numpy()) == 0
-
-    def drain(self, limit: float = np.inf) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return `(row numbers below limit, rows)` written since the last call, the oldest
-        possibly lost."""
-        count = int(min(self._count.numpy(), limit))
-        first = max(self._read, count - self.rows)
-        numbers = np.arange(first, count)
-        self._read = count
-        return numbers, self._values.numpy()[numbers % self.rows].astype(np.float64)
-
-
-class Mirror:
-    """The latest value of a tensor of the step, for the host to look at.
-
-    In graph mode the variable takes over the tensor's buffer, whatever its shape. XLA fixes the
-    shapes of variables, so under `jit_compile` the first rows are copied into a fixed buffer.
-    """
-
-    def __init__(self, tensor: Any, jit: bool) -> None:
-        self._rows = (tensor.shape[0] or 512) if jit else None
-        shape = tensor.shape[1:]
-        if self._rows is None:
-            self._value = tf.Variable(
-                tf.zeros([0] * tensor.shape.rank, tensor.dtype),
-                shape=tf.TensorShape(None),
-                trainable=False,
-            )
-        else:
-            self._value = tf.Variable(tf.zeros([self._rows, *shape], tensor.dtype), trainable=False)
-            self._length = tf.Variable(0, trainable=False)
-
-    def write(self, tensor: Any) -> None:
-        """Remember `tensor`; runs inside the step."""
-        if self._rows is None:
-            self._value.assign(tensor)
-            return
-        kept = tensor[: self._rows]
-        length = tf.shape(kept)[0]
-        padding = [[0, self._rows - length]] + [[0, 0]] * (tensor.shape.rank - 1)
-        self._value.assign(tf.ensure_shape(tf.pad(kept, padding), self._value.shape))
-        self._length.assign(length)
-
-    def read(self) -> NDArray[Any]:
-        """The latest value."""
-        value: NDArray[Any] = self._value.numpy()
-        return value if self._rows is None else value[: int(self._length.numpy())]
-
-
-@dataclasses.dataclass(kw_only=True)
-class BatchMirror:
-    """The latest batch of one side of the data, leaves in the order of `keras.tree.flatten`."""
-
-    inputs: list[Mirror | None]
-    targets: list[Mirror | None]
-    weight: Mirror | None
-    structure: Any
-
-    @classmethod
-    def of(cls, x: Any, y: Any, weight: Any, jit: bool) -> BatchMirror:
-        with tf.init_scope():
-            return cls(
-                inputs=[_mirror(leaf, jit) for leaf in keras.tree.flatten(x)],
-                targets=[_mirror(leaf, jit) for leaf in keras.tree.flatten(y)],
-                weight=None if weight is None else _mirror(keras.tree.flatten(weight)[0], jit),
-                structure=keras.tree.map_structure(lambda _: None, x),
-            )
-
-    def write(self, x: Any, y: Any, weight: Any) -> None:
-        leaves = [*keras.tree.flatten(x), *keras.tree.flatten(y)]
-        for mirror, leaf in zip([*self.inputs, *self.targets], leaves):
-            if mirror is not None:
-                mirror.write(leaf)
-        if self.weight is not None and weight is not None:
-            self.weight.write(keras.tree.flatten(weight)[0])
-
-    def stream(self, into: DataStream) -> None:
-        """Read the batch into `into`."""
-        into.update(
-            [m.read() for m in self.inputs if m is not None],
-            [m.read() for m in self.targets if m is not None],
-            None if self.weight is None else self.weight.read(),
-        )
-
-    @property
-    def complete(self) -> bool:
-        """Whether every input could be mirrored, so that the model can be called on samples."""
-        return bool(self.inputs) and all(mirror is not None for mirror in self.inputs)
-
-
-def _mirror(leaf: Any, jit: bool) -> Mirror | None:
-    usable = tf.is_tensor(leaf) and not isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor))
-    if not usable or leaf.shape.rank in (None, 0) or leaf.dtype == tf.string:
-        return None
-    if jit and None in leaf.shape[1:]:
-        return None
-    return Mirror(leaf, jit)
-
-
-@dataclasses.dataclass(kw_only=True)
-class UnitWatch:
-    """Which trainable variable tells for each unit of a layer whether it got a gradient."""
-
-    layer: str
-    variable: int
-    units: int
-    per_unit: bool
-    """Whether the variable has one entry per unit (a bias); else one column per unit (a kernel)."""
-
-
-@dataclasses.dataclass(kw_only=True)
-class DetailSample:
-    """What the comparison of the weights before and after one step gave."""
-
-    step: int
-    gradient: NDArray[Any] | None
-    weight: NDArray[Any]
-    update: NDArray[Any]
-    zeros: NDArray[Any]
-    curvature: float
-    curvature_norm: float
-
-
-class StepProbe:
-    """Compares weights and gradients between sampled steps, on the device."""
-
-    def __init__(self, variables: Sequence[Any]) -> None:
-        self._variables = variables
-        self._sizes = [int(np.prod(v.shape)) for v in variables]
-        share = min(1.0, _GRADIENT_SAMPLE / max(1, sum(self._sizes)))
-        self._sampled = [max(1, int(size * share)) for size in self._sizes]
-        total, sampled = sum(self._sizes), sum(self._sampled)
-        self._before = tf.Variable(tf.zeros([total]), trainable=False)
-        self.gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
-        self._last_gradients = tf.Variable(tf.zeros([sampled]), trainable=False)
-        self._last_update = tf.Variable(tf.zeros([sampled]), trainable=False)
-        # Concrete functions: a new probe for every fit is no retracing TensorFlow need warn of.
-        self.remember = tf.function(self._remember, autograph=False).get_concrete_function()
-        self.compare = tf.function(self._compare, autograph=False).get_concrete_function()
-
-    def keep_gradients(self, gradients: Sequence[Any], scale: Any) -> None:
-        """Keep (a sample of) the gradients, divided by the loss scale; runs inside the step."""
-        parts = []
-        for gradient, size, sampled in zip(gradients, self._sizes, self._sampled):
-            if gradient is None:
-                parts.append(tf.zeros([sampled]))
-                continue
-            flat = tf.cast(tf.reshape(gradient, [-1]), tf.float32)
-            parts.append(flat if sampled == size else flat[:sampled])
-        self.gradients.assign(tf.concat(parts, 0) / scale)
-
-    def _flat_weights(self) -> Any:
-        return tf.concat(
-            [tf.cast(tf.reshape(v.value, [-1]), tf.float32) for v in self._variables], 0
-        )
-
-    def _remember(self) -> None:
-        self._before.assign(self._flat_weights())
-
-    def _compare(self) -> tuple[Any, ...]:
-        weights = self._flat_weights()
-        update = weights - self._before
-        self._before.assign(weights)
-        updates = tf.split(update, self._sizes)
-        sampled = tf.concat([u[:n] for u, n in zip(updates, self._sampled)], 0)
-        change = self.gradients - self._last_gradients
-        squared = tf.reduce_sum(tf.square(self._last_update))
-        curvature = tf.reduce_sum(change * self._last_update) / squared
-        curvature_norm = tf.norm(change) / tf.sqrt(squared)
-        self._last_gradients.assign(self.gradients)
-        self._last_update.assign(sampled)
-        return (
-            tf.stack([tf.nn.l2_loss(w) for w in tf.split(weights, self._sizes)]),
-            tf.stack([tf.nn.l2_loss(u) for u in updates]),
-            tf.stack([tf.math.zero_fraction(g) for g in tf.split(self.gradients, self._sampled)]),
-            curvature,
-            curvature_norm,
-        )
 
 
 class Recorder:
@@ -381,7 +183,7 @@ class Recorder:
         if not self.variables:
             return
         with tf.init_scope():
-            self.units = _units(self.model, self.variables)
+            self.units = watched_units(self.model, self.variables)
             self._ring_rows = int(
                 np.clip(_RING_ENTRIES // (2 + len(self.variables)), 64, STEP_SAMPLES)
             )
@@ -410,7 +212,7 @@ class Recorder:
         if len(grads) != len(self.variables):
             raise ValueError("`optimizer.apply` got other variables than the model's")
         self.connected = [gradient is not None for gradient in grads]
-        dense = [None if g is None else _apart(tf.convert_to_tensor(g)) for g in grads]
+        dense = [None if g is None else apart(tf.convert_to_tensor(g)) for g in grads]
         scale = tf.constant(1.0)
         if hasattr(self.optimizer, "dynamic_scale"):
             scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
@@ -422,7 +224,7 @@ class Recorder:
         self._gradient_ring.write(tf.stack([rate, scale, *norms]))
         self._probe.keep_gradients(dense, scale)
         if self.units:
-            reached = tf.concat([_reached(dense[u.variable], u) for u in self.units], 0)
+            reached = tf.concat([u.reached(dense[u.variable]) for u in self.units], 0)
             self._alive.assign(tf.logical_or(self._alive, reached))
 
     @contextlib.contextmanager
@@ -655,21 +457,6 @@ def _norms(values: NDArray[Any], first: int = 2) -> NDArray[Any]:
         return np.hstack([values[:, :2], np.sqrt(2.0 * values[:, 2:]) / scale])
 
 
-def _apart(tensor: Any) -> Any:
-    """The same values as `tensor`, computed beside it where it is a product.
-
-    TensorFlow reorders a chain of multiplications (gradient times rate, say) only while nobody
-    else reads its inner products, and another order rounds differently: reading a gradient that
-    is a product would change training in the last bit. `MulNoNan` is a product the optimizer of
-    the graph does not merge with it.
-    """
-    operation = getattr(tensor, "op", None) if not isinstance(tensor, _EAGER) else None
-    if operation is None or operation.type not in ("Mul", "Identity"):
-        return tensor
-    parts = [_apart(part) for part in operation.inputs]
-    return parts[0] if len(parts) == 1 else tf.raw_ops.MulNoNan(x=parts[0], y=parts[1])
-
-
 def _total(tensors: Any) -> Any:
     """The sum over all floating-point leaves, as a float32 scalar."""
     sums = [
@@ -680,34 +467,3 @@ def _total(tensors: Any) -> Any:
         and leaf.dtype.is_floating
     ]
     return tf.add_n(sums) if sums else tf.constant(0.0)
-
-
-def _reached(gradient: Any, unit: UnitWatch) -> Any:
-    if gradient is None:
-        return tf.zeros([unit.units], tf.bool)
-    if unit.per_unit:
-        return tf.not_equal(tf.reshape(gradient, [-1]), 0)
-    return tf.reduce_any(tf.not_equal(tf.reshape(gradient, [-1, unit.units]), 0), axis=0)
-
-
-def _units(model: keras.Model, variables: Sequence[Any]) -> list[UnitWatch]:
-    index = {id(v): i for i, v in enumerate(variables)}
-    found = []
-    for layer in model._flatten_layers(include_self=False, recursive=True):
-        if not any(cls.__name__ in _UNIT_LAYERS for cls in type(layer).__mro__):
-            continue
-        kernel = getattr(layer, "kernel", None)
-        bias = getattr(layer, "bias", None)
-        if bias is not None and id(bias) in index and len(bias.shape) == 1:
-            found.append((layer, bias, True))
-        elif kernel is not None and id(kernel) in index:
-            found.append((layer, kernel, False))
-    return [
-        UnitWatch(
-            layer=layer.name,
-            variable=index[id(variable)],
-            units=int(variable.shape[-1]),
-            per_unit=per_unit,
-        )
-        for layer, variable, per_unit in found
-    ]
