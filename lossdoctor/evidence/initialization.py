@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
+import scipy.stats
+
 from lossdoctor.evidence._missing import NotApplicable
 from lossdoctor.evidence.architecture import AFFINE, RECURRENT
 from lossdoctor.evidence.setup import Setup
@@ -14,6 +16,8 @@ from lossdoctor.record.run import LayerRecord, RunRecord, WeightRecord
 # Sampling error of a standard deviation over n draws is 1/√(2n); 6 of these never happen by chance.
 _SAMPLING_ERRORS = 6.0
 _FEWEST_DRAWS = 20
+_BY_CHANCE = 1e-4
+"""How improbable the spread of a kernel must be; a model has a dozen kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,19 @@ class Kernel:
     def bias(self) -> float:
         """Mean of the layer's biases."""
         return next((w.mean for w in self.layer.weights if w.name == "bias"), 0.0)
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether draws from inside the band practically never spread so little or so much.
+
+        n·s²/σ² of n normal draws follows χ² with n - 1 degrees of freedom: two draws may lie as
+        close together as they like.
+        """
+        draws = math.prod(self.weight.shape)
+        squares = draws * self.weight.std**2
+        below = scipy.stats.chi2.cdf(squares / self.low**2, draws - 1)
+        above = scipy.stats.chi2.sf(squares / self.high**2, draws - 1)
+        return bool(min(below, above) < _BY_CHANCE)
 
     @property
     def excess(self) -> float:

@@ -36,8 +36,8 @@ class Overfitting(Rule):
     dropout and weight decay, or fewer units.
 
     **When it is wrong.** A validation set that differs from the training set, or batch statistics
-    that do, also open a gap: those rules explain this one. Fewer than 50 validation examples
-    cannot tell. A metric that holds while the loss rises is `overconfidence`.
+    that do, also open a gap: those rules explain this one. The loss of fewer than 50 validation
+    examples cannot tell without a metric that falls beyond its standard errors. A metric that holds while the loss rises is `overconfidence`.
 
     **References.** Prechelt, Early Stopping - But When? (1998). Srivastava et al., Dropout (2014).
     """
@@ -74,17 +74,15 @@ class Overfitting(Rule):
         curve: LossCurve,
         setup: Setup | None,
     ) -> Findings:
-        if curves.rows is not None and curves.rows < FEWEST_ROWS:
-            raise NotApplicable(f"{curves.rows} validation examples are too few to tell")
         if curve.unknown_meaning:
             raise NotApplicable(curve.unknown_meaning)
+        worse = curves.metric_worse(self.metric_gap)
+        if curves.rows is not None and curves.rows < FEWEST_ROWS and not worse:
+            raise NotApplicable(f"{curves.rows} validation examples are too few to tell")
         rise, gap = curves.rise / scale.value, curves.gap / scale.value
         risen = rise > self.rise and curves.has_risen(SIGNIFICANCE)
         learned = curves.train_end / scale.value < LEARNED
-        if (
-            not (learned and (risen or gap > self.gap))
-            or curves.metric_worse(self.metric_gap) is False
-        ):
+        if not (learned and (risen or gap > self.gap)) or worse is False:
             return
         measurements = [self.measure("rise", rise), self.measure("gap", gap)]
         if curves.metric is not None and curves.metric.sign > 0:

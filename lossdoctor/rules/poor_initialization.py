@@ -31,7 +31,8 @@ class PoorInitialization(Rule):
 
     **How to fix it.** he_uniform for the relu family, glorot_uniform otherwise; zero biases.
 
-    **When it is wrong.** Weights that were loaded or trained before are not judged: an optimizer
+    **When it is wrong.** A handful of weights may lie close together by chance: the spread must be
+    one that draws from inside the band have in fewer than one of 10,000 kernels. Weights that were loaded or trained before are not judged: an optimizer
     that has taken steps, or a kernel that cannot be a draw of its own initializer, shows them. A
     zero head alone is harmless, and so is a run that learned anyway (INFO).
 
@@ -69,7 +70,7 @@ class PoorInitialization(Rule):
             yield self._alike(initial, alike, learned)
             return
         drawn = [k for k in initial.kernels if not k.is_constant]
-        off = [k for k in drawn if max(k.excess, k.shortfall) > self.deviation]
+        off = [k for k in drawn if max(k.excess, k.shortfall) > self.deviation and k.beyond_chance]
         free = [k for k in off if k.follows_its_law is not False]
         biased = [k for k in initial.kernels if k.hidden and abs(k.bias) > self.bias]
         if off and not free:

@@ -85,6 +85,12 @@ def test_boundary_of_the_metric_gap(accuracy, fires):
     assert bool(findings_of(SLUG, trained(TRAIN, val_loss=TURNING, **logs))) is fires
 
 
+def test_a_metric_far_below_training_tells_from_few_validation_rows():
+    far_below = {"accuracy": GOOD, "val_accuracy": np.full(60, 0.6)}
+    record = trained(TRAIN, val_loss=TURNING, **far_below, rows=30)
+    assert len(findings_of(SLUG, record)) == 1
+
+
 def test_cannot_tell_from_a_few_validation_rows():
     outcome = outcome_of(SLUG, trained(TRAIN, val_loss=TURNING, rows=30))
     assert outcome.status == "not_applicable"

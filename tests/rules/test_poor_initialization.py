@@ -55,6 +55,12 @@ def test_a_zero_layer_behind_relu_passes_nothing_a_zero_head_does():
     assert found(HIDDEN, kernel(HEAD, **ZERO)) == ()
 
 
+def test_two_weights_may_lie_close_together_by_chance():
+    low = (1 / 2) ** 0.5
+    assert found(kernel(dense("a", 2, 1, activation="relu"), std=low / 12), HEAD) == ()
+    assert len(found(kernel(dense("a", 20, 1, activation="relu"), std=1e-3), HEAD)) == 1
+
+
 def test_a_random_layer_tells_equal_units_apart():
     assert found(kernel(HIDDEN, **EQUAL), dense("b", 9, 25, activation="relu"), HEAD) == ()
 
