@@ -37,7 +37,8 @@ class Overfitting(Rule):
 
     **When it is wrong.** A validation set that differs from the training set, or batch statistics
     that do, also open a gap: those rules explain this one. The loss of fewer than 50 validation
-    examples cannot tell without a metric that falls beyond its standard errors. A metric that holds while the loss rises is `overconfidence`.
+    examples cannot tell without a metric that falls beyond its standard errors. A metric that
+    holds while the loss rises is `overconfidence`.
 
     **References.** Prechelt, Early Stopping - But When? (1998). Srivastava et al., Dropout (2014).
     """

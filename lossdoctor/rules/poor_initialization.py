@@ -31,10 +31,11 @@ class PoorInitialization(Rule):
 
     **How to fix it.** he_uniform for the relu family, glorot_uniform otherwise; zero biases.
 
-    **When it is wrong.** A handful of weights may lie close together by chance: the spread must be
-    one that draws from inside the band have in fewer than one of 10,000 kernels. Weights that were loaded or trained before are not judged: an optimizer
-    that has taken steps, or a kernel that cannot be a draw of its own initializer, shows them. A
-    zero head alone is harmless, and so is a run that learned anyway (INFO).
+    **When it is wrong.** A handful of weights may lie close together by chance: the spread must
+    be one that draws from inside the band have in fewer than one of 10,000 kernels. Weights
+    that were loaded or trained before are not judged: an optimizer that has taken steps, or a
+    kernel that cannot be a draw of its own initializer, shows them. A zero head alone is
+    harmless, and so is a run that learned anyway (INFO).
 
     **References.** Glorot and Bengio (2010); He et al., Delving deep into rectifiers (2015).
     """
