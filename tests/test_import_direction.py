@@ -9,7 +9,7 @@ import lossdoctor
 
 ROOT = Path(lossdoctor.__file__).parent
 ORDER = ["record", "evidence", "finding", "rules", "ranking", "engine", "report"]
-WAYS_IN = {"callback", "check", "sources", "cases", "demo", "validation", "cli"}
+WAYS_IN = {"callback", "check", "sources", "cases", "demo", "validation", "__main__", "cli"}
 KERAS_AT_HOME = {"record", "callback", "cases"}
 KERAS_ON_CALL = {"check", "cli", "demo", "validation"}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -53,25 +53,26 @@ class Kernel:
         return next((w.mean for w in self.layer.weights if w.name == "bias"), 0.0)
 
     @property
-    def beyond_chance(self) -> bool:
-        """Whether draws from inside the band practically never spread so little or so much.
-
-        n·s²/σ² of n normal draws follows χ² with n - 1 degrees of freedom: two draws may lie as
-        close together as they like.
-        """
-        draws = math.prod(self.weight.shape)
-        squares = draws * self.weight.std**2
-        below = scipy.stats.chi2.cdf(squares / self.low**2, draws - 1)
-        above = scipy.stats.chi2.sf(squares / self.high**2, draws - 1)
-        return bool(min(below, above) < _BY_CHANCE)
-
-    @property
     def excess(self) -> float:
         return max(1.0, self.weight.std / self.high)
 
     @property
     def shortfall(self) -> float:
         return max(1.0, self.low / self.weight.std) if self.weight.std > 0 else math.inf
+
+    def lies_outside(self, times: float) -> bool:
+        """Whether its entries, not all alike, spread `times` too much or too little, beyond chance.
+
+        n·s²/σ² of n normal draws follows χ² with n - 1 degrees of freedom: two draws may lie as
+        close together as they like.
+        """
+        if self.is_constant or max(self.excess, self.shortfall) <= times:
+            return False
+        draws = math.prod(self.weight.shape)
+        squares = draws * self.weight.std**2
+        below = scipy.stats.chi2.cdf(squares / self.low**2, draws - 1)
+        above = scipy.stats.chi2.sf(squares / self.high**2, draws - 1)
+        return bool(min(below, above) < _BY_CHANCE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,8 +70,7 @@ class PoorInitialization(Rule):
         if alike:
             yield self._alike(initial, alike, learned)
             return
-        drawn = [k for k in initial.kernels if not k.is_constant]
-        off = [k for k in drawn if max(k.excess, k.shortfall) > self.deviation and k.beyond_chance]
+        off = [k for k in initial.kernels if k.lies_outside(self.deviation)]
         free = [k for k in off if k.follows_its_law is not False]
         biased = [k for k in initial.kernels if k.hidden and abs(k.bias) > self.bias]
         if off and not free:
