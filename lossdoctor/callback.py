@@ -139,7 +139,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             self._assembler.end_epoch(epoch, logs)
             self._recorder.end_epoch()
             if self.stop_on == "error":
-                self._stop_on_error()
+                self._stop_on_error(self._recorder, self._assembler)
         except Exception as error:
             self._give_up(error)
 
@@ -182,12 +182,17 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         except Exception as error:
             self._give_up(error)
 
-    def _stop_on_error(self) -> None:
-        assert self._recorder is not None
-        assert self._assembler is not None
-        record = self._assembler.record(self._recorder)
-        report = Report.of(record, rules=self.rules, ignore=self.ignore)
-        if any(f.severity is Severity.ERROR for f in report.findings):
+    def _stop_on_error(self, recorder: Recorder, assembler: RunAssembler) -> None:
+        """Measuring the model costs as much as a short epoch: do so to confirm what the record
+        without it shows, and after 1, 2, 4, 8, ... epochs for what only predictions tell."""
+
+        def error(measure: bool) -> bool:
+            record = assembler.record(recorder, measure=measure)
+            report = Report.of(record, rules=self.rules, ignore=self.ignore)
+            return any(f.severity is Severity.ERROR for f in report.findings)
+
+        epochs = assembler.completed_epochs
+        if (epochs & (epochs - 1) == 0 or error(measure=False)) and error(measure=True):
             self.model.stop_training = True
 
     def _detach(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import platform
 from collections.abc import Iterator
@@ -12,15 +13,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
-from lossdoctor.record.measure import (
-    Predictions,
-    measure_activations,
-    measure_predictions,
-    with_baselines,
-)
+from lossdoctor.record.measure import measure_activations, measure_predictions, with_baselines
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
 from lossdoctor.record.recorder import Recorder, brief
@@ -31,15 +26,17 @@ from lossdoctor.record.run import (
     History,
     LossRecord,
     ModelRecord,
-    NonFiniteOrigin,
     OptimizerRecord,
     OutputRecord,
     RunRecord,
-    StepSeries,
-    UnitSeries,
-    VariableSeries,
 )
-from lossdoctor.record.snapshot import leaf_layers, snapshot_model
+from lossdoctor.record.series import (
+    non_finite_origin,
+    step_series,
+    unit_series,
+    variable_series,
+)
+from lossdoctor.record.snapshot import snapshot_model
 from lossdoctor.record.stream import DataStream
 
 
@@ -84,6 +81,7 @@ class RunAssembler:
     def __init__(self, model: keras.Model, params: dict[str, Any]) -> None:
         self.model = model
         self.structure: ModelRecord | None = None
+        self.versions = versions()
         epochs, steps = params.get("epochs"), params.get("steps")
         self.planned_steps = epochs * steps if epochs and steps else None
         self.optimizer: OptimizerRecord | None = snapshot_optimizer(
@@ -98,10 +96,16 @@ class RunAssembler:
             dtype_policy=model.dtype_policy.name,
             callbacks=_other_callbacks(),
         )
+        self._described: _Data | None = None
         self._logs: list[dict[str, float]] = []
         self._epochs: list[int] = []
         self._rates: list[float] = []
         self._penalties: list[float] = []
+
+    @property
+    def completed_epochs(self) -> int:
+        """How many epochs have ended."""
+        return len(self._epochs)
 
     def open(self) -> None:
         """Describe the model once it is built, before its first update."""
@@ -136,91 +140,119 @@ class RunAssembler:
             penalty=np.array(self._penalties) if len(self._penalties) == count else np.empty(0),
         )
 
-    def record(self, recorder: Recorder, *, stopped: str | None = None) -> RunRecord:
-        """The record of everything up to now. What cannot be measured is noted, never raised."""
-        missing = dict(recorder.not_recorded)
+    def record(
+        self, recorder: Recorder, *, stopped: str | None = None, measure: bool = True
+    ) -> RunRecord:
+        """The record of everything up to now. What cannot be measured is noted, never raised.
+
+        Args:
+            recorder: What has been recorded of the steps.
+            stopped: Why training ended early, if it did.
+            measure: Also run the model on sampled rows and fit simple models to them. Without, the
+                record is cheap enough to be made after every epoch.
+        """
         self.open()
         assert self.structure is not None
         model = _with_traced_heads(self.structure, recorder)
-        losses = snapshot_losses(self.model, model.outputs)
+        data = self._data(model, recorder)
+        missing = dict(recorder.not_recorded)
+        measured: dict[str, Any] = {}
+        if measure:
+            data, measured = self._measured(model, data, recorder, missing)
+        else:
+            missing["predictions"] = "predictions are only measured when training ends"
+        shapes = [(None, *t.shape) for t in data.train.targets]
+        metrics = None
+        with noting(missing, "metrics"):
+            metrics = snapshot_metrics(self.model, model.outputs, shapes)
+        return RunRecord(
+            source="run",
+            versions=self.versions,
+            model=model,
+            losses=data.losses,
+            metrics=metrics,
+            optimizer=self.optimizer,
+            fit=dataclasses.replace(
+                self.fit,
+                batch_size=data.train.batch_size,
+                has_validation=data.validation is not None,
+                sample_weight=data.train.sample_weight is not None,
+                completed_epochs=self.completed_epochs,
+                initial_epoch=self._epochs[0] if self._epochs else 0,
+                stopped=stopped,
+            ),
+            train=data.train,
+            validation=data.validation,
+            history=self.history() if self._epochs else None,
+            steps=step_series(recorder),
+            variables=variable_series(recorder),
+            units=unit_series(recorder),
+            non_finite=non_finite_origin(recorder, self.structure),
+            not_recorded=missing,
+            **measured,
+        )
+
+    def _data(self, model: ModelRecord, recorder: Recorder) -> _Data:
+        """The data seen so far and the losses' baselines on them, made anew only for new data."""
         train, validation = recorder.train_stream, recorder.validation_stream
-        with noting(missing, "baselines"):
-            losses = with_baselines(self.model, losses, model.outputs, train)
-        train_record, activations = self._train_side(recorder, model, losses, missing)
-        validation_record = None
-        if validation.batches:
-            predictions = _predictions(
-                self.model, validation, recorder.validation_mirror, model, losses, missing
+        seen = train.batches, validation.batches
+        if self._described is None or self._described.batches != seen:
+            losses = snapshot_losses(self.model, model.outputs)
+            with noting(recorder.not_recorded, "baselines"):
+                losses = with_baselines(self.model, losses, model.outputs, train)
+            self._described = _Data(
+                batches=seen,
+                losses=losses,
+                train=train.record(),
+                validation=validation.record(row_order_known=True) if seen[1] else None,
             )
-            validation_record = dataclasses.replace(
-                validation.record(row_order_known=True),
-                predictions=predictions.summaries,
-                pairing=predictions.pairing,
-            )
-        probes: dict[str, float] = {}
+        return self._described
+
+    def _measured(
+        self, model: ModelRecord, data: _Data, recorder: Recorder, missing: dict[str, str]
+    ) -> tuple[_Data, dict[str, Any]]:
+        """Add to `data` the predictions; and the other fields of a record that need the live
+        model, or simple ones fitted to its data."""
+        train, validation = recorder.train_stream, recorder.validation_stream
+        predict = functools.partial(
+            _with_predictions, model=self.model, record=model, losses=data.losses, missing=missing
+        )
+        data = dataclasses.replace(
+            data,
+            train=predict(data.train, train, recorder.train_mirror),
+            validation=data.validation
+            and predict(data.validation, validation, recorder.validation_mirror),
+        )
+        fields: dict[str, Any] = {}
+        inputs = [rows for rows in train.sampled_inputs if rows is not None]
+        if inputs and len(inputs) == len(train.sampled_inputs):
+            with noting(missing, "activations"):
+                fields["activations"] = measure_activations(self.model, model, inputs)
         with noting(missing, "data probes"):
-            sides = (train_record, validation_record)
-            probes = probe_data(
+            fields["probes"] = probe_data(
                 train.sampled_inputs,
                 train.sampled_targets,
                 validation_inputs=validation.sampled_inputs,
                 validation_targets=validation.sampled_targets,
                 rows=train.rows,
                 # Simple models tell why a run learned little; a run that learned need not wait.
-                fit_models=any(_learned_little(side, losses) for side in sides if side),
+                fit_models=any(
+                    _learned_little(side, data.losses)
+                    for side in (data.train, data.validation)
+                    if side
+                ),
             )
-        shapes = [(None, *t.shape) for t in train_record.targets]
-        metrics = None
-        with noting(missing, "metrics"):
-            metrics = snapshot_metrics(self.model, model.outputs, shapes)
-        return RunRecord(
-            source="run",
-            versions=versions(),
-            model=model,
-            losses=losses,
-            metrics=metrics,
-            optimizer=self.optimizer,
-            fit=dataclasses.replace(
-                self.fit,
-                batch_size=train.batch_size,
-                has_validation=bool(validation.batches),
-                sample_weight=train.weights is not None,
-                completed_epochs=len(self._epochs),
-                initial_epoch=self._epochs[0] if self._epochs else 0,
-                stopped=stopped,
-            ),
-            train=train_record,
-            validation=validation_record,
-            history=self.history() if self._epochs else None,
-            steps=_step_series(recorder),
-            variables=_variable_series(recorder),
-            units=_unit_series(recorder),
-            activations=activations,
-            non_finite=_origin(recorder, self.structure),
-            probes=probes,
-            not_recorded=missing,
-        )
+        return data, fields
 
-    def _train_side(
-        self,
-        recorder: Recorder,
-        model: ModelRecord,
-        losses: tuple[LossRecord, ...],
-        missing: dict[str, str],
-    ) -> tuple[DataRecord, tuple[Any, ...]]:
-        stream = recorder.train_stream
-        predictions = _predictions(
-            self.model, stream, recorder.train_mirror, model, losses, missing
-        )
-        activations: tuple[Any, ...] = ()
-        inputs = [rows for rows in stream.sampled_inputs if rows is not None]
-        if inputs and len(inputs) == len(stream.sampled_inputs):
-            with noting(missing, "activations"):
-                activations = measure_activations(self.model, model, inputs)
-        record = dataclasses.replace(
-            stream.record(), predictions=predictions.summaries, pairing=predictions.pairing
-        )
-        return record, activations
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Data:
+    """Both sides of the data after so many `batches` of each, and the losses measured on them."""
+
+    batches: tuple[int, int]
+    losses: tuple[LossRecord, ...]
+    train: DataRecord
+    validation: DataRecord | None
 
 
 _LEARNED_LITTLE = 0.6
@@ -247,20 +279,23 @@ def noting(missing: dict[str, str], what: str) -> Iterator[None]:
         missing.setdefault(what, f"could not be measured ({brief(error)})")
 
 
-def _predictions(
-    model: keras.Model,
+def _with_predictions(
+    side: DataRecord,
     stream: DataStream,
     mirror: BatchMirror | None,
+    *,
+    model: keras.Model,
     record: ModelRecord,
     losses: tuple[LossRecord, ...],
     missing: dict[str, str],
-) -> Predictions:
+) -> DataRecord:
     if mirror is None or not mirror.complete:
         missing["predictions"] = "the inputs are not plain dense tensors, or were not seen"
-        return Predictions()
+        return side
     with noting(missing, "predictions"):
-        return measure_predictions(model, stream, mirror.structure, record.outputs, losses)
-    return Predictions()
+        found = measure_predictions(model, stream, mirror.structure, record.outputs, losses)
+        return dataclasses.replace(side, predictions=found.summaries, pairing=found.pairing)
+    return side
 
 
 def _with_traced_heads(model: ModelRecord, recorder: Recorder) -> ModelRecord:
@@ -283,98 +318,3 @@ def _with_traced_heads(model: ModelRecord, recorder: Recorder) -> ModelRecord:
                 softmax_axis_size=axis_size,
             )
     return dataclasses.replace(model, outputs=tuple(outputs))
-
-
-def _step_series(recorder: Recorder) -> StepSeries | None:
-    if not recorder.steps:
-        return None
-    rows = np.concatenate(recorder.steps)
-    flags = rows[:, 5:9].astype(bool)
-    scaled = hasattr(recorder.optimizer, "dynamic_scale")
-    return StepSeries(
-        step=rows[:, 0].astype(np.int64),
-        epoch=rows[:, 1].astype(np.int64),
-        loss=rows[:, 2],
-        learning_rate=rows[:, 3],
-        gradient_norm=rows[:, 4],
-        inputs_finite=flags[:, 0],
-        targets_finite=flags[:, 1],
-        predictions_finite=flags[:, 2],
-        gradients_finite=flags[:, 3],
-        skipped=~flags[:, 3] if scaled else np.zeros(len(rows), dtype=bool),
-        total_steps=recorder.step,
-        epoch_loss_std=np.array(recorder.epoch_loss_std),
-    )
-
-
-def _variable_series(recorder: Recorder) -> VariableSeries | None:
-    details = [d for d in recorder.details if d.gradient is not None]
-    if not details:
-        return None
-    layers, depth = _owners(recorder)
-    return VariableSeries(
-        paths=tuple(v.path for v in recorder.variables),
-        layers=tuple(layers),
-        roles=tuple(v.name for v in recorder.variables),
-        sizes=tuple(int(np.prod(v.shape)) for v in recorder.variables),
-        depth=tuple(depth),
-        connected=tuple(recorder.connected),
-        step=np.array([d.step for d in details]),
-        gradient_norm=np.stack([_array(d.gradient) for d in details]),
-        weight_norm=np.stack([d.weight for d in details]),
-        update_norm=np.stack([d.update for d in details]),
-        gradient_zero_fraction=np.stack([d.zeros for d in details]),
-        curvature=np.array([d.curvature for d in details]),
-        curvature_norm=np.array([d.curvature_norm for d in details]),
-    )
-
-
-def _array(values: NDArray[Any] | None) -> NDArray[Any]:
-    assert values is not None
-    return values
-
-
-def _owners(recorder: Recorder) -> tuple[list[str], list[int]]:
-    """The layer each variable belongs to, and its place among the layers with variables."""
-    owner = {
-        id(variable): layer.name
-        for layer in leaf_layers(recorder.model)
-        for variable in layer.trainable_variables
-    }
-    names = [owner.get(id(v), v.path.rpartition("/")[0]) for v in recorder.variables]
-    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return names, [order[name] for name in names]
-
-
-def _unit_series(recorder: Recorder) -> UnitSeries | None:
-    if not recorder.dead_units:
-        return None
-    return UnitSeries(
-        layers=tuple(u.layer for u in recorder.units),
-        units=tuple(u.units for u in recorder.units),
-        epoch=np.array([epoch for epoch, _ in recorder.dead_units]),
-        dead_fraction=np.stack([dead for _, dead in recorder.dead_units]),
-    )
-
-
-def _origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrigin | None:
-    if recorder.first_bad is None:
-        return None
-    for layer in initial.layers:
-        if any(not np.isfinite(weight.mean) for weight in layer.weights):
-            return NonFiniteOrigin(epoch=0, step=0, source="weights", layer=layer.name)
-    epoch, step, (loss, inputs, targets, outputs), gradients = recorder.first_bad
-    bad = np.flatnonzero(~np.isfinite(gradients) & np.asarray(recorder.connected))
-    variable = recorder.variables[bad[-1]].path if len(bad) else None
-    where: dict[str, Any] = {"epoch": epoch, "step": step, "variable": variable}
-    if not np.isfinite(inputs):
-        return NonFiniteOrigin(source="inputs", **where)
-    if not np.isfinite(targets):
-        return NonFiniteOrigin(source="targets", **where)
-    if not np.isfinite(outputs):
-        return NonFiniteOrigin(source="forward", **where)
-    if not np.isfinite(loss):
-        weights = recorder.train_stream.weights
-        source = "sample_weight" if weights and weights.has_non_finite else "loss"
-        return NonFiniteOrigin(source=source, **where)  # type: ignore[arg-type]
-    return NonFiniteOrigin(source="gradients", **where)

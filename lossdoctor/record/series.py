@@ -1,0 +1,113 @@
+"""What the recorder read from the steps, as the series a record holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossdoctor.record.recorder import Recorder
+from lossdoctor.record.run import (
+    ModelRecord,
+    NonFiniteOrigin,
+    StepSeries,
+    UnitSeries,
+    VariableSeries,
+)
+from lossdoctor.record.snapshot import leaf_layers
+
+
+def step_series(recorder: Recorder) -> StepSeries | None:
+    if not recorder.steps:
+        return None
+    rows = np.concatenate(recorder.steps)
+    flags = rows[:, 5:9].astype(bool)
+    scaled = hasattr(recorder.optimizer, "dynamic_scale")
+    return StepSeries(
+        step=rows[:, 0].astype(np.int64),
+        epoch=rows[:, 1].astype(np.int64),
+        loss=rows[:, 2],
+        learning_rate=rows[:, 3],
+        gradient_norm=rows[:, 4],
+        inputs_finite=flags[:, 0],
+        targets_finite=flags[:, 1],
+        predictions_finite=flags[:, 2],
+        gradients_finite=flags[:, 3],
+        skipped=~flags[:, 3] if scaled else np.zeros(len(rows), dtype=bool),
+        total_steps=recorder.step,
+        epoch_loss_std=np.array(recorder.epoch_loss_std),
+    )
+
+
+def variable_series(recorder: Recorder) -> VariableSeries | None:
+    details = [d for d in recorder.details if d.gradient is not None]
+    if not details:
+        return None
+    layers, depth = _owners(recorder)
+    return VariableSeries(
+        paths=tuple(v.path for v in recorder.variables),
+        layers=tuple(layers),
+        roles=tuple(v.name for v in recorder.variables),
+        sizes=tuple(int(np.prod(v.shape)) for v in recorder.variables),
+        depth=tuple(depth),
+        connected=tuple(recorder.connected),
+        step=np.array([d.step for d in details]),
+        gradient_norm=np.stack([_array(d.gradient) for d in details]),
+        weight_norm=np.stack([d.weight for d in details]),
+        update_norm=np.stack([d.update for d in details]),
+        gradient_zero_fraction=np.stack([d.zeros for d in details]),
+        curvature=np.array([d.curvature for d in details]),
+        curvature_norm=np.array([d.curvature_norm for d in details]),
+    )
+
+
+def _array(values: NDArray[Any] | None) -> NDArray[Any]:
+    assert values is not None
+    return values
+
+
+def _owners(recorder: Recorder) -> tuple[list[str], list[int]]:
+    """The layer each variable belongs to, and its place among the layers with variables."""
+    owner = {
+        id(variable): layer.name
+        for layer in leaf_layers(recorder.model)
+        for variable in layer.trainable_variables
+    }
+    names = [owner.get(id(v), v.path.rpartition("/")[0]) for v in recorder.variables]
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return names, [order[name] for name in names]
+
+
+def unit_series(recorder: Recorder) -> UnitSeries | None:
+    if not recorder.dead_units:
+        return None
+    return UnitSeries(
+        layers=tuple(u.layer for u in recorder.units),
+        units=tuple(u.units for u in recorder.units),
+        epoch=np.array([epoch for epoch, _ in recorder.dead_units]),
+        dead_fraction=np.stack([dead for _, dead in recorder.dead_units]),
+    )
+
+
+def non_finite_origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrigin | None:
+    if recorder.first_bad is None:
+        return None
+    for layer in initial.layers:
+        if any(not np.isfinite(weight.mean) for weight in layer.weights):
+            return NonFiniteOrigin(epoch=0, step=0, source="weights", layer=layer.name)
+    epoch, step, (loss, inputs, targets, outputs), gradients = recorder.first_bad
+    bad = np.flatnonzero(~np.isfinite(gradients) & np.asarray(recorder.connected))
+    variable = recorder.variables[bad[-1]].path if len(bad) else None
+    where: dict[str, Any] = {"epoch": epoch, "step": step, "variable": variable}
+    if not np.isfinite(inputs):
+        return NonFiniteOrigin(source="inputs", **where)
+    if not np.isfinite(targets):
+        return NonFiniteOrigin(source="targets", **where)
+    if not np.isfinite(outputs):
+        return NonFiniteOrigin(source="forward", **where)
+    if not np.isfinite(loss):
+        weights = recorder.train_stream.weights
+        source = "sample_weight" if weights and weights.has_non_finite else "loss"
+        return NonFiniteOrigin(source=source, **where)  # type: ignore[arg-type]
+    return NonFiniteOrigin(source="gradients", **where)
