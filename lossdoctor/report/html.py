@@ -47,25 +47,24 @@ def render_triage(runs: Sequence[Run], summary: str) -> str:
 
 
 def _context(report: Report) -> dict[str, Any]:
-    # A picture is shown once, with the first finding it proves.
-    drawn: set[str] = set()
-    pictures: dict[int, list[dict[str, Any]]] = {}
-    for finding in report.findings:
-        for picture in plots.pictures_for(finding, report.record):
-            if picture.name not in drawn:
-                drawn.add(picture.name)
-                pictures.setdefault(id(finding), []).append(_drawn(picture, report))
-    rest = [
-        shown
-        for picture in plots.PICTURES
-        if picture.name not in drawn and (shown := _drawn(picture, report))["svg"]
-    ]
+    # A picture is drawn once, with the first finding it proves; the others point there.
+    proofs: dict[int, list[plots.Panel]] = {}
+    seen_above: dict[int, list[str]] = {}
+    rest = []
+    for panel in plots.panels(report):
+        for position, finding in enumerate(panel.findings):
+            if position == 0:
+                proofs.setdefault(id(finding), []).append(panel)
+            else:
+                seen_above.setdefault(id(finding), []).append(panel.title)
+        rest += [] if panel.findings else [panel]
     return _shared() | {
         "report": report,
         "verdict": report.verdict,
         "nodes": tree(report.findings),
-        "pictures": pictures,
-        "other_pictures": rest,
+        "proofs": proofs,
+        "seen_above": seen_above,
+        "other_panels": rest,
         "glance": glance(report.record),
         "outcomes": sorted(report.outcomes, key=lambda o: (list(_STATUS).index(o.status), o.rule)),
     }
@@ -77,11 +76,6 @@ def _shared() -> dict[str, Any]:
         "style": Markup(_read("style.css")),
         "script": Markup(_read("script.js")),
     }
-
-
-def _drawn(picture: plots.Picture, report: Report) -> dict[str, Any]:
-    svg = plots.svg(picture, report.record, report.problems)
-    return {"caption": picture.caption, "svg": Markup(svg)}
 
 
 def _read(name: str) -> str:
@@ -103,6 +97,7 @@ def _template(name: str) -> jinja2.Template:
         "layers": wording.layers,
         "about": _about,
         "identity": id,
+        "svg": lambda panel: Markup(plots.svg(panel)),
         "status": _STATUS.__getitem__,
     }
     return environment.get_template(name)

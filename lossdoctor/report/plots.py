@@ -5,28 +5,51 @@ from __future__ import annotations
 import importlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, SymmetricalLogLocator
 
+from lossdoctor.evidence import (
+    baseline,
+    class_balance,
+    class_coverage,
+    decisions,
+    distribution_shift,
+    dropout,
+    early_stopping,
+    feature_variation,
+    generalization,
+    gradient_flow,
+    gradient_growth,
+    input_scale,
+    label_encoding,
+    loss_curve,
+    metric_fit,
+    mode_gap,
+    outliers,
+    output_head,
+    predictions,
+    rate_change,
+    regularization,
+    saturation,
+    simple_models,
+    step_size,
+    target_scale,
+    unit_activity,
+    update_ratio,
+    weight_growth,
+)
 from lossdoctor.finding import Finding
 from lossdoctor.record.run import RunRecord
 from lossdoctor.report import figure_data, wording
-from lossdoctor.report.figure_data import (
-    ClassShares,
-    FeatureScales,
-    HeatMap,
-    LossCurves,
-    Shift,
-    UnitShares,
-    UpdateBand,
-)
+from lossdoctor.report.figure_data import Bars, HeatMap, Intervals, Lines, LossCurves
 from lossdoctor.rules import rule_classes
 
 if TYPE_CHECKING:
@@ -34,9 +57,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008): told apart with any color vision, readable on white and on near-black.
 BLUE, ORANGE, RED, GREEN, GRAY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#808080"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
+_COLORS = (BLUE, ORANGE, PURPLE, GREEN, SKY)
+_DASHES = ("--", "-.", ":")
 # Stand for the page's own colors, which are put in their place once the SVG is written.
 _INK, _GRID = "#010203", "#040506"
-_WIDTH = 6.0
+_WIDTH = 5.6
+_MARKED_EPOCHS = 30
+_DECADES = 30.0
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -49,6 +77,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
     "svg.fonttype": "none",
     "axes.formatter.use_mathtext": False,
     "text.parse_math": False,
@@ -57,34 +86,34 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One kind of picture.
-
-    `proves` names the modules of evidence it shows: it proves the findings of rules that ask for
-    evidence from one of them.
-    """
+    """One kind of picture; `proves` are the kinds of evidence whose numbers it shows."""
 
     name: str
-    caption: str
-    data: Callable[[RunRecord, tuple[Finding, ...]], Any]
-    draw: Callable[[Figure, Any], None]
-    height: Callable[[Any], float]
-    proves: frozenset[str] = frozenset()
+    title: str
+    data: Callable[[RunRecord], Any]
+    proves: frozenset[type] = frozenset()
 
 
-def pictures_for(finding: Finding, record: RunRecord) -> tuple[Picture, ...]:
-    """The pictures that prove `finding`: those of the evidence its rule rests on."""
-    rule = rule_classes().get(finding.rule)
-    if rule is None:
-        return ()
-    # A rule names what it judges by first; what comes later only words its remedies.
-    hints = list(rule.evidence().values())[:2]
-    kinds = [kind for hint in hints for kind in (get_args(hint) or (hint,))]
-    asked = {kind.__module__.rpartition(".")[2] for kind in kinds}
-    return tuple(
-        picture
-        for picture in PICTURES
-        if picture.proves & asked and picture.data(record, ()) is not None
-    )
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One picture of one report, and the findings it proves."""
+
+    picture: Picture
+    title: str
+    data: LossCurves | Lines | HeatMap | Bars | Intervals
+    findings: tuple[Finding, ...]
+
+
+def panels(report: Report) -> Iterator[Panel]:
+    """Every picture the record has data for."""
+    for picture in PICTURES:
+        proven = tuple(f for f in report.findings if picture.proves & _judged_by(f))
+        if picture.name == "loss":
+            data: Any = figure_data.loss_curves(report.record, proven)
+        else:
+            data = picture.data(report.record)
+        if data is not None:
+            yield Panel(picture=picture, title=_title(picture, data), data=data, findings=proven)
 
 
 def draw(report: Report) -> Figure:
@@ -92,195 +121,238 @@ def draw(report: Report) -> Figure:
     if "ipykernel" in sys.modules and "inline" in mpl.get_backend():
         # A notebook learns to display figures when pyplot first draws one, and this is none of its.
         importlib.import_module("matplotlib_inline.backend_inline")
-    proving = {p.name for f in report.problems for p in pictures_for(f, report.record)}
-    panels = [
-        (picture, data)
-        for picture in PICTURES
-        if (picture.name in proving or picture.name == "loss")
-        and (data := picture.data(report.record, report.problems)) is not None
+    problems = set(map(id, report.problems))
+    shown = [
+        panel
+        for panel in panels(report)
+        if panel.picture.name == "loss" or problems & set(map(id, panel.findings))
     ]
     with mpl.rc_context(_STYLE):
-        heights = [picture.height(data) for picture, data in panels] or [1.2]
+        heights = [_height(panel.data) + 0.25 for panel in shown] or [1.2]
         figure = Figure(figsize=(_WIDTH + 1, sum(heights)), layout="constrained")
-        if not panels:
+        if not shown:
             figure.text(0.5, 0.5, "Nothing to draw: no history was recorded.", ha="center")
             return figure
-        parts = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False)
-        for part, (picture, data) in zip(parts.flat, panels):
-            picture.draw(part, data)
+        parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)
+        for part, panel in zip(parts.flat, shown):
+            part.suptitle(panel.title, x=0.02, ha="left", fontsize="medium", fontweight="bold")
+            _draw(part, panel.data)
+        _lay_out(figure)
     return figure
 
 
-def svg(picture: Picture, record: RunRecord, findings: tuple[Finding, ...]) -> str:
-    """The picture as an SVG element in the colors of the page around it; "" if it has no data."""
-    data = picture.data(record, findings)
-    if data is None:
-        return ""
+def svg(panel: Panel) -> str:
+    """The picture, without its title, as an SVG element in the colors of the page around it."""
     ink: dict[Any, Any] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), _INK
     )
-    style = _STYLE | ink | {"grid.color": _GRID, "svg.hashsalt": picture.name}
+    style = _STYLE | ink | {"grid.color": _GRID, "svg.hashsalt": panel.picture.name}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(_WIDTH, picture.height(data)), layout="constrained")
-        picture.draw(figure, data)
+        figure = Figure(figsize=(_WIDTH, _height(panel.data)), layout="constrained")
+        _draw(figure, panel.data)
+        _lay_out(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", dpi=150, transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     return text.replace(_INK, "currentColor").replace(_GRID, "rgba(128, 128, 128, 0.25)")
 
 
+def _judged_by(finding: Finding) -> set[type]:
+    """The evidence a rule judges by; what it asks for later only words its remedies."""
+    rule = rule_classes().get(finding.rule)
+    hints = list(rule.evidence().values())[:2] if rule else []
+    return {kind for hint in hints for kind in (get_args(hint) or (hint,))}
+
+
+def _title(picture: Picture, data: Any) -> str:
+    if isinstance(data, LossCurves) and len(data.learning_rate) and not _varies(data.learning_rate):
+        return f"{picture.title} at a learning rate of {wording.number(data.learning_rate[0])}"
+    if isinstance(data, Intervals) and data.left_out:
+        shown, every = len(data.names), len(data.names) + data.left_out
+        return f"{picture.title}, the {shown} most extreme of {every:,}"
+    return picture.title
+
+
+def _height(data: Any) -> float:
+    """Height in inches."""
+    if isinstance(data, LossCurves):
+        return 3.5 if _varies(data.learning_rate) else 2.8
+    if isinstance(data, Lines):
+        return 2.4
+    if isinstance(data, HeatMap):
+        return 0.9 + 0.22 * min(max(len(data.layers), 3), 24)
+    rows = len(data.names) * (len(data.series) if isinstance(data, Bars) else 1.2)
+    return float(1.0 + 0.2 * max(rows, 3))
+
+
+def _draw(figure: Any, data: Any) -> None:
+    if isinstance(data, LossCurves):
+        _draw_loss(figure, data)
+        return
+    axes: Axes = figure.subplots()
+    if isinstance(data, Lines):
+        _draw_lines(axes, data)
+    elif isinstance(data, HeatMap):
+        _draw_heat(figure, axes, data)
+    elif isinstance(data, Bars):
+        _draw_bars(axes, data)
+    else:
+        _draw_intervals(axes, data)
+    _legend(figure, axes)
+
+
 def _draw_loss(figure: Any, data: LossCurves) -> None:
     if _varies(data.learning_rate):
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     else:
-        top, bottom = figure.subplots(), None
-    if len(data.batch_loss):
-        # Where no epoch ended with a number, the batches are all there is to see.
-        alone = not any(np.isfinite(values).any() for values in data.curves.values())
-        width, alpha = (1.8, 1.0) if alone else (0.7, 0.6)
-        top.plot(
-            data.batch_epoch, data.batch_loss, color=GRAY, lw=width, alpha=alpha, label="batch"
-        )
-    for (name, values), color in zip(data.curves.items(), (BLUE, ORANGE)):
-        marker = "o" if len(data.epoch) <= 30 else None
-        top.plot(data.epoch, values, color=color, lw=1.8, marker=marker, ms=3, label=name)
-    if data.baseline is not None and np.isfinite(data.baseline):
-        top.axhline(data.baseline, color=GREEN, ls="--", lw=1.2, label="best constant prediction")
-    for position, epoch in enumerate(dict.fromkeys(epoch for epoch, _ in data.onsets)):
-        label = f"onset: {data.onsets[0][1]}" if position == 0 else None
-        top.axvline(epoch, color=RED, ls=":", lw=1.4, label=label)
+        axes, below = figure.subplots(), None
+    # Where no epoch ended with a number, the batches are all there is to see.
+    alone = not any(np.isfinite(values).any() for values in data.curves.values())
+    if np.isfinite(data.batch_loss).any():
+        width, alpha = (1.8, 1.0) if alone else (0.6, 0.45)
+        axes.plot(data.batch_x, data.batch_loss, color=GRAY, lw=width, alpha=alpha, label="batch")
+    marker = "o" if len(data.x) <= _MARKED_EPOCHS else None
+    for (name, values), color in zip(data.curves.items(), _COLORS):
+        if np.isfinite(values).any():
+            axes.plot(data.x, values, color=color, marker=marker, ms=3, label=name)
+    for (value, label), dashes in zip(data.references, _DASHES):
+        axes.axhline(value, color=GREEN, ls=dashes, lw=1.2, label=label)
+    for (place, label), dashes in zip(data.onsets, reversed(_DASHES)):
+        axes.axvline(place, color=RED, ls=dashes, lw=1.4, label=f"onset: {label}")
     if data.non_finite is not None:
-        top.axvspan(data.non_finite, data.end + 1, color=RED, alpha=0.12)
-        place = ("data", "axes fraction")
-        top.annotate("NaN or inf", (data.non_finite, 0.97), xycoords=place, va="top", color=RED)
+        axes.axvspan(data.non_finite, data.end + 1, color=RED, alpha=0.12, label="NaN or infinite")
     if data.logarithmic:
-        _logarithmic(top, "y")
-    top.set_ylabel("loss")
-    figure.legend(loc="outside lower center", ncols=3)
-    if bottom is not None:
-        bottom.plot(data.epoch, data.learning_rate, color=BLUE, lw=1.4, drawstyle="steps-post")
-        bottom.set_ylabel("learning\nrate")
+        _logarithmic(axes, "y")
+    axes.set_ylabel("loss")
+    if below is not None:
+        below.plot(data.x, data.learning_rate, color=BLUE, lw=1.4, drawstyle="steps-post")
+        below.set_ylabel("learning\nrate")
         if _spans(data.learning_rate):
-            _logarithmic(bottom, "y")
-    (bottom if bottom is not None else top).set_xlabel("epoch")
-    start = min([data.epoch[0], *data.batch_epoch[:1]])
-    margin = 0.04 * (data.end - start) or 0.5
-    top.set_xlim(start - margin, data.end + margin)
-    constant = bottom is None and len(data.learning_rate)
-    rate = f", learning rate {wording.number(data.learning_rate[0])}" if constant else ""
-    top.set_title(f"Loss{rate}")
+            _logarithmic(below, "y")
+    (axes if below is None else below).set_xlabel(data.x_label)
+    _whole_numbers(axes)
+    start = min([data.x[0], *data.batch_x[:1]])
+    margin = 0.03 * (data.end - start) or 0.5
+    axes.set_xlim(start - margin, data.end + margin)
+    _legend(figure, axes)
 
 
-def _draw_heat(title: str, unit: str) -> Callable[[Any, HeatMap], None]:
-    def draw_heat(figure: Any, data: HeatMap) -> None:
-        axes: Axes = figure.subplots()
-        values = np.ma.masked_invalid(data.values)
-        image = axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
-        axes.grid(visible=False)
-        axes.set_title(title)
-        axes.set_xlabel("step (sampled)")
-        ticks = np.unique(np.linspace(0, len(data.step) - 1, 6).astype(int))
-        axes.set_xticks(ticks, [f"{data.step[tick]:,}" for tick in ticks])
-        shown = _thinned(len(data.layers))
-        axes.set_yticks(shown, [_short(data.layers[row]) for row in shown])
-        bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
-        bar.set_label(f"log10 {unit}")
-        bar.outline.set_visible(False)
-
-    return draw_heat
+def _draw_lines(axes: Axes, data: Lines) -> None:
+    if data.band is not None:
+        label, low, high = data.band
+        axes.fill_between(data.x, low, high, color=SKY, alpha=0.35, lw=0, label=label)
+    marker = "o" if len(data.x) <= _MARKED_EPOCHS else None
+    for (name, values), color in zip(data.curves.items(), _COLORS):
+        axes.plot(data.x, values, color=color, marker=marker, ms=3, label=_short(name))
+    for (value, label), dashes in zip(data.references, _DASHES):
+        axes.axhline(value, color=GREEN, ls=dashes, lw=1.2, label=label)
+    if data.logarithmic:
+        _logarithmic(axes, "y")
+    axes.set_xlabel(data.x_label)
+    axes.set_ylabel(data.y_label)
+    _whole_numbers(axes)
 
 
-def _draw_band(figure: Any, data: UpdateBand) -> None:
-    axes: Axes = figure.subplots()
-    positive = np.maximum(data.low, 1e-12), np.maximum(data.high, 1e-12)
-    axes.fill_between(data.step, *positive, color=BLUE, alpha=0.2, lw=0, label="all layers")
-    axes.plot(data.step, np.maximum(data.median, 1e-12), color=BLUE, lw=1.6, label="median layer")
-    axes.axhline(1e-3, color=GREEN, ls="--", lw=1.2, label="1e-3, the usual size")
-    _logarithmic(axes, "y")
-    axes.set_title("Update ratio: how far a step moves the weights")
-    axes.set_ylabel("‖Δw‖ / ‖w‖")
-    axes.set_xlabel("step")
-    figure.legend(loc="outside lower center", ncols=3)
-
-
-def _draw_features(figure: Any, data: FeatureScales) -> None:
-    axes: Axes = figure.subplots()
-    rows = np.arange(len(data.names))
-    axes.barh(rows, data.std, color=BLUE, height=0.7, label="standard deviation")
-    axes.plot(data.offset, rows, "D", color=ORANGE, ms=4, label="|mean|")
-    axes.set_yticks(rows, [_short(name) for name in data.names])
-    axes.invert_yaxis()
-    if _spans(np.concatenate([data.std, data.offset])):
-        _logarithmic(axes, "x")
-    more = f" (the {len(data.names)} most extreme; {data.left_out:,} between)"
-    axes.set_title("Scale of the input features" + (more if data.left_out else ""))
-    axes.set_xlabel("in the feature's own unit")
-    figure.legend(loc="outside lower center", ncols=3)
-
-
-def _draw_classes(figure: Any, data: ClassShares) -> None:
-    axes: Axes = figure.subplots()
-    columns = np.arange(len(data.classes))
-    both = data.validation is not None
-    width = 0.4 if both else 0.7
-    axes.bar(columns - width / 2 * both, 100 * data.train, width, color=BLUE, label="training")
-    if data.validation is not None:
-        axes.bar(
-            columns + width / 2, 100 * data.validation, width, color=ORANGE, label="validation"
-        )
-    axes.axhline(100 / len(data.classes), color=GRAY, ls="--", lw=1, label="equal shares")
-    axes.set_xticks(columns, data.classes)
-    axes.set_title("Class balance")
-    axes.set_xlabel("class")
-    axes.set_ylabel("% of examples")
-    figure.legend(loc="outside lower center", ncols=3)
-
-
-def _draw_units(figure: Any, data: UnitShares) -> None:
-    axes: Axes = figure.subplots()
-    rows = np.arange(len(data.layers))
-    axes.barh(rows - 0.2, 100 * np.nan_to_num(data.dead), 0.4, color=RED, label="dead units")
-    if np.isfinite(data.saturated).any():
-        saturated = 100 * np.nan_to_num(data.saturated)
-        axes.barh(rows + 0.2, saturated, 0.4, color=ORANGE, label="saturated outputs")
-    axes.set_yticks(rows, [_short(layer) for layer in data.layers])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_title("Units that no longer learn")
-    axes.set_xlabel("% of the layer")
-    figure.legend(loc="outside lower center", ncols=3)
-
-
-def _draw_shift(figure: Any, data: Shift) -> None:
-    axes: Axes = figure.subplots()
-    rows = np.arange(len(data.names))
-    axes.axvspan(-1, 1, color=BLUE, alpha=0.15, lw=0, label="training, mean ± standard deviation")
-    axes.axvline(0, color=BLUE, lw=1)
-    axes.errorbar(
-        data.mean, rows, xerr=data.std, fmt="o", ms=4, color=ORANGE, label="validation, the same"
+def _draw_heat(figure: Any, axes: Axes, data: HeatMap) -> None:
+    edges = np.append(data.step, 2 * data.step[-1] - data.step[-2])
+    low, high = np.nanmin(data.values), np.nanmax(data.values)
+    image = axes.pcolormesh(
+        edges,
+        np.arange(len(data.layers) + 1) - 0.5,
+        np.ma.masked_invalid(data.values),
+        norm=LogNorm(low, high if high > low else 10 * low),
+        cmap="cividis",
+        rasterized=True,  # as vectors the cells show seams, and are many
     )
-    axes.set_yticks(rows, [_short(name) for name in data.names])
+    axes.grid(visible=False)
     axes.invert_yaxis()
-    axes.set_title("Validation inputs on the scale of the training inputs")
-    axes.set_xlabel("training standard deviations from the training mean")
-    figure.legend(loc="outside lower center", ncols=3)
+    axes.set_xlabel("step")
+    _whole_numbers(axes)
+    shown = list(range(0, len(data.layers), -(-len(data.layers) // 24)))
+    axes.set_yticks(shown, [_short(data.layers[row]) for row in shown])
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, label=data.unit)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_locator(LogLocator(numticks=5))
+    bar.ax.yaxis.set_major_formatter(_plain)
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_bars(axes: Axes, data: Bars) -> None:
+    rows = np.arange(len(data.names))
+    width = 0.8 / len(data.series)
+    for number, (label, shares) in enumerate(data.series.items()):
+        places = rows - 0.4 + (number + 0.5) * width
+        shown = 100 * np.nan_to_num(shares)
+        axes.barh(places, shown, 0.9 * width, color=_COLORS[number], label=label)
+    if data.reference is not None:
+        value, label = data.reference
+        axes.axvline(100 * value, color=GREEN, ls="--", lw=1.2, label=label)
+    _name_rows(axes, data.names)
+    axes.set_xlim(0, None if data.reference else 100)
+    axes.set_xlabel(data.label)
+
+
+def _draw_intervals(axes: Axes, data: Intervals) -> None:
+    rows = np.arange(len(data.names))
+    ends = [*data.inner, *(data.outer or ())]
+    if _spans(np.abs(np.concatenate([*ends, [1.0]]))):
+        axes.set_xscale("symlog", linthresh=1.0)
+        axes.xaxis.set_major_locator(SymmetricalLogLocator(linthresh=1.0, base=10))
+        axes.xaxis.set_major_formatter(_plain)
+    if data.expected is not None:
+        low, high, label = data.expected
+        # One end may lie at infinity, where there is nothing to draw.
+        least, most = float(np.nanmin(ends)), float(np.nanmax(ends))
+        room = 0.1 * (most - least)
+        low = low if np.isfinite(low) else min(least - room, high)
+        high = high if np.isfinite(high) else max(most + room, low)
+        axes.axvspan(low, high, color=GREEN, alpha=0.15, lw=0, label=label)
+    if data.outer is not None:
+        axes.hlines(rows, *data.outer, color=GRAY, lw=1.2, label="lowest to highest")
+    axes.hlines(rows, *data.inner, color=BLUE, lw=5, label=data.bulk)
+    axes.plot(data.center, rows, "o", color=ORANGE, ms=4)
+    _name_rows(axes, data.names)
+    axes.set_xlabel(data.label)
+
+
+def _name_rows(axes: Axes, names: tuple[str, ...]) -> None:
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def _lay_out(figure: Figure) -> None:
+    # The first pass changes which ticks there are, and with them the room their labels need.
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
+
+def _legend(figure: Any, axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower left", ncols=2)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_formatter(_plain)
 
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    # Matplotlib's own labels are formulas, which would need its math fonts in the SVG.
-    axis.set_major_formatter(lambda value, _: wording.number(float(value)))
+    axis.set_major_formatter(_plain)
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, _: Any) -> str:
+    """Tick labels; Matplotlib's own are formulas, which would need its math fonts in the SVG."""
+    return wording.number(float(value))
 
 
 def _short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _thinned(count: int, most: int = 24) -> list[int]:
-    return list(range(0, count, -(-count // most)))
 
 
 def _varies(rates: Any) -> bool:
@@ -290,76 +362,129 @@ def _varies(rates: Any) -> bool:
 
 def _spans(values: Any) -> bool:
     positive = values[np.isfinite(values) & (values > 0)]
-    return bool(len(positive) and positive.max() > 30 * positive.min())
-
-
-def _rows(names: tuple[str, ...]) -> float:
-    return 1.0 + 0.22 * min(max(len(names), 3), 24)
+    return bool(len(positive) and positive.max() > _DECADES * positive.min())
 
 
 PICTURES = (
     Picture(
         name="loss",
-        caption="Training and validation loss by epoch",
+        title="Loss",
         data=figure_data.loss_curves,
-        draw=_draw_loss,
-        height=lambda data: 3.6 if _varies(data.learning_rate) else 2.9,
-        proves=frozenset({"loss_curve", "generalization", "rate_change"}),
+        proves=frozenset(
+            {
+                loss_curve.LossCurve,
+                baseline.Baseline,
+                generalization.Generalization,
+                rate_change.RateChanges,
+                regularization.Regularization,
+                dropout.DropoutUse,
+                mode_gap.ModeGap,
+                simple_models.SimpleModels,
+                early_stopping.EarlyStopping,
+            }
+        ),
     ),
     Picture(
-        name="gradients",
-        caption="Size of the gradient in each layer over the steps of the run",
-        data=lambda record, _: figure_data.gradient_heat_map(record),
-        draw=_draw_heat("Gradient by layer, input at the top", "RMS gradient"),
-        height=lambda data: _rows(data.layers),
-        proves=frozenset({"gradient_flow", "gradient_growth", "gradient_noise"}),
+        name="metric",
+        title="Metric",
+        data=figure_data.metric_curves,
+        proves=frozenset(
+            {decisions.Decisions, metric_fit.MetricFit, generalization.Generalization}
+        ),
     ),
     Picture(
-        name="updates",
-        caption="Size of the weight updates in each layer over the steps of the run",
-        data=lambda record, _: figure_data.update_heat_map(record),
-        draw=_draw_heat("Update ratio by layer, input at the top", "‖Δw‖/‖w‖"),
-        height=lambda data: _rows(data.layers),
-        proves=frozenset({"update_ratio", "weight_growth"}),
+        name="answers",
+        title="Targets and predictions of the first output",
+        data=figure_data.answers,
+        proves=frozenset(
+            {
+                output_head.OutputHeads,
+                label_encoding.LabelEncoding,
+                predictions.Predictions,
+                predictions.Saturation,
+                target_scale.TargetScale,
+                outliers.TargetOutliers,
+            }
+        ),
     ),
     Picture(
-        name="update_band",
-        caption="Update ratio over the steps of the run, against the usual 1e-3",
-        data=lambda record, _: figure_data.update_band(record),
-        draw=_draw_band,
-        height=lambda data: 2.4,
-        proves=frozenset({"step_size"}),
+        name="decisions",
+        title="Classes as they occur and as the model decides",
+        data=figure_data.decided_classes,
+        proves=frozenset(
+            {
+                output_head.OutputHeads,
+                label_encoding.LabelEncoding,
+                predictions.Predictions,
+                predictions.Saturation,
+                decisions.Decisions,
+            }
+        ),
     ),
     Picture(
         name="features",
-        caption="Standard deviation and mean of the input features",
-        data=lambda record, _: figure_data.feature_scales(record),
-        draw=_draw_features,
-        height=lambda data: _rows(data.names),
-        proves=frozenset({"input_scale", "feature_variation"}),
+        title="Scale of the input features",
+        data=figure_data.feature_scales,
+        proves=frozenset(
+            {
+                input_scale.InputScale,
+                feature_variation.FeatureVariation,
+                outliers.InputOutliers,
+            }
+        ),
     ),
     Picture(
-        name="classes",
-        caption="Share of each class in training and validation",
-        data=lambda record, _: figure_data.class_shares(record),
-        draw=_draw_classes,
-        height=lambda data: 2.4,
-        proves=frozenset({"class_balance"}),
+        name="gradient_norm",
+        title="Size of the gradient",
+        data=figure_data.gradient_norm,
+        proves=frozenset({gradient_growth.GradientGrowth}),
+    ),
+    Picture(
+        name="gradients",
+        title="Gradient by layer, input at the top",
+        data=figure_data.gradient_heat_map,
+        proves=frozenset({gradient_flow.GradientFlow}),
+    ),
+    Picture(
+        name="update_band",
+        title="Update ratio: how far a step moves the weights",
+        data=figure_data.update_band,
+        proves=frozenset({step_size.StepSize}),
+    ),
+    Picture(
+        name="updates",
+        title="Update ratio by layer, input at the top",
+        data=figure_data.update_heat_map,
+        proves=frozenset({update_ratio.UpdateRatio}),
+    ),
+    Picture(
+        name="kernels",
+        title="Growth of the kernels",
+        data=figure_data.kernel_norms,
+        proves=frozenset({weight_growth.WeightGrowth}),
     ),
     Picture(
         name="units",
-        caption="Share of dead units and saturated outputs in each layer",
-        data=lambda record, _: figure_data.unit_shares(record),
-        draw=_draw_units,
-        height=lambda data: _rows(data.layers),
-        proves=frozenset({"unit_activity", "saturation"}),
+        title="Units that no longer learn",
+        data=figure_data.unit_shares,
+        proves=frozenset({unit_activity.UnitActivity, saturation.Saturation}),
+    ),
+    Picture(
+        name="classes",
+        title="Class balance",
+        data=figure_data.class_shares,
+        proves=frozenset(
+            {
+                class_balance.ClassBalance,
+                class_coverage.ClassCoverage,
+                distribution_shift.DistributionShift,
+            }
+        ),
     ),
     Picture(
         name="shift",
-        caption="Features that differ most between training and validation",
-        data=lambda record, _: figure_data.shift(record),
-        draw=_draw_shift,
-        height=lambda data: _rows(data.names),
-        proves=frozenset({"distribution_shift"}),
+        title="Validation inputs on the scale of the training inputs",
+        data=figure_data.shift,
+        proves=frozenset({distribution_shift.DistributionShift}),
     ),
 )
