@@ -107,8 +107,10 @@ def test_a_notebook_shows_the_fragment():
 def test_a_picture_is_shown_once_and_with_the_finding_it_proves():
     twice = (finding("unscaled_inputs"), finding("unscaled_inputs", message="again"))
     text = render(report(twice, record=full_record()))
-    assert text.count("Scale of the input features") == 1
-    assert text.index("Scale of the input features") < text.index("again")
+    caption = "<figcaption>Scale of the input features</figcaption>"
+    assert text.count(caption) == 1
+    assert text.index(caption) < text.index("again")
+    assert text.count("Seen above: Scale of the input features.") == 1
 
 
 CHROMIUM = next(

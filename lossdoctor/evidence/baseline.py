@@ -15,6 +15,8 @@ from lossdoctor.record.run import RunRecord
 
 Floats = NDArray[np.float64]
 
+AS_GOOD_AS = 0.005
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
@@ -110,7 +112,19 @@ class LossScale:
     @property
     def unit(self) -> str:
         """What positions and changes are shares of."""
-        return "of a constant prediction's loss" if self.from_baseline else "of the first loss"
+        return f"of {self._yardstick}"
+
+    @property
+    def place(self) -> str:
+        """Where the run's loss ends, for a message: "at 0.12 of a constant prediction's loss"."""
+        if abs(self.end - 1) < AS_GOOD_AS:
+            return f"at {self._yardstick}"
+        how = f"{self.end:.3g} times" if self.end > 1 else f"{self.end:.3g} of"
+        return f"at {how} {self._yardstick}"
+
+    @property
+    def _yardstick(self) -> str:
+        return "a constant prediction's loss" if self.from_baseline else "the first loss"
 
 
 def _weighted(record: RunRecord, values: list[float | None]) -> float:

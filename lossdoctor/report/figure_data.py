@@ -482,7 +482,7 @@ def _spans_decades(curves: Sequence[Floats]) -> bool:
 
 
 def _heat_map(unit: str, layers: tuple[str, ...], step: Any, values: Floats) -> HeatMap | None:
-    """`values` (S, L) at as many of the steps as there is room for; a zero is no color on decades"""
+    """`values` (S, L) at as many of the steps as fit; zero is no color on decades."""
     positive = np.where((values > 0) & np.isfinite(values), values, np.nan)
     measured = np.flatnonzero(np.isfinite(positive).any(axis=1))
     if len(measured) < 2:

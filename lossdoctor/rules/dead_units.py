@@ -122,4 +122,4 @@ def _consequence(layer: LayerActivity, scale: LossScale | None) -> str:
         return "so every prediction is 0 and no weight of the model moves"
     if layer.dead == 1:
         return "so the output no longer depends on the input"
-    return f"and the loss ends at {scale.end:.3g} {scale.unit}" if scale else ""
+    return f"and the loss ends {scale.place}" if scale else ""

@@ -84,7 +84,7 @@ class DivergingLoss(Rule):
         elif rise > self.rise and scale.end > 1 and curve.since_best.rises(SIGNIFICANCE):
             yield self._found(
                 f"Since epoch {curve.best_epoch + 1} the training loss has risen to {rise:.3g} "
-                f"times its lowest value, {scale.end:.3g} {scale.unit}.",
+                f"times its lowest value, and ends {scale.place}.",
                 [self.measure("rise", rise), Measurement(name="end", value=scale.end)],
                 curve,
                 _remedies(curve, sizes, setup),

@@ -76,8 +76,7 @@ class EarlyStoppingSettings(Rule):
             yield self._found(
                 f"After {stopping.final_pause} epochs without improvement of "
                 f"'{stopping.monitor}' the run ended at epoch {stopping.completed:,} of "
-                f"{stopping.planned:,}, with the training loss still at {scale.end:.2g} "
-                f"{scale.unit}.",
+                f"{stopping.planned:,}, with the training loss still {scale.place}.",
                 [
                     self.measure("patience", stopping.patience),
                     self.measure("completed", ran),

@@ -125,11 +125,14 @@ class ExplodingGradients(Rule):
             end = f"the last finite one is step {gradients.step[-1]:,}"
         else:
             assert scale is not None
-            end = f"the loss ends at {scale.end:.3g} {scale.unit}"
+            end = f"the loss ends {scale.place}"
             measured.append(self.measure("remaining", scale.end))
         yield self.finding(
             f"The global gradient norm {how}, and {end}.",
-            measurements=[*measured, Measurement(name="first norms", value=gradients.early)],
+            measurements=[
+                *measured,
+                Measurement(name="first norms", value=gradients.early, unit="global gradient norm"),
+            ],
             onset=onset,
             remedies=against_exploding(setup, gradients.ordinary, sizes),
         )

@@ -77,7 +77,7 @@ class ExplodingWeights(Rule):
         end = (
             "the run then stopped being finite"
             if weights.ended_non_finite or scale is None
-            else f"the loss ends at {scale.end:.3g} {scale.unit}"
+            else f"the loss ends {scale.place}"
         )
         yield self.finding(
             f"The kernel of '{worst.layer}' grew to {worst.growth:,.3g} times its initial norm, "

@@ -112,7 +112,7 @@ class HighLearningRate(Rule):
         limit = self.update_ratio if sizes.total_steps > SETTLING else REPLACED
         if scale.end > self.remaining and sizes.peak > limit:
             severity = Severity.ERROR if scale.end > HOPELESS else Severity.WARNING
-            sentence = f"the loss ends at {scale.end:.3g} {scale.unit}"
+            sentence = f"the loss ends {scale.place}"
             return (sentence, severity, (large, end))
         if scale.end <= SETTLED or curve.tail.falls(SIGNIFICANCE) or sizes.total_steps <= SETTLING:
             return None

@@ -56,7 +56,7 @@ class LossMetricDivergence(Rule):
         source="reasoning: see When it is wrong",
     )
 
-    def check(self, curve: LossCurve, scale: LossScale, decisions: Decisions) -> Findings:
+    def check(self, curve: LossCurve, decisions: Decisions, scale: LossScale) -> Findings:
         if curve.non_finite is not None:
             raise NotApplicable("the loss stopped being finite")
         if decisions.chance_error_rate < self.rarest:
@@ -65,7 +65,7 @@ class LossMetricDivergence(Rule):
         by_loss = scale.end < self.learned_by_loss and share < self.learned_by_decisions
         if by_loss:
             yield self.finding(
-                f"The loss ends at {scale.end:.2g} {scale.unit}, yet {decisions.error_rate:.0%} of "
+                f"The loss ends {scale.place}, yet {decisions.error_rate:.0%} of "
                 f"the decisions are wrong, as many as by naming one class for all.",
                 measurements=[
                     self.measure("learned_by_loss", scale.end),

@@ -122,7 +122,7 @@ class LowLearningRate(Rule):
         yield self.finding(
             f"At a learning rate of {sizes.present_rate:g} a step changes the weights by only "
             f"{sizes.typical:.1e} of their size, so that after {sizes.total_steps:,} steps the "
-            f"loss still stands at {scale.end:.2g} {scale.unit}.",
+            f"loss still stands {scale.place}.",
             measurements=[
                 *slow,
                 self.measure("remaining", scale.end),

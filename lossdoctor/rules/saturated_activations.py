@@ -76,7 +76,7 @@ class SaturatedActivations(Rule):
         worst = max(found, key=lambda layer: layer.share)
         yield self.finding(
             f"{worst.share:.0%} of the outputs of '{worst.layer}' ({worst.activation}) stand "
-            f"in its flat tails, and the loss ends at {scale.end:.3g} {scale.unit}.",
+            f"in its flat tails, and the loss ends {scale.place}.",
             measurements=[
                 self.measure("saturated_share", worst.share),
                 self.measure("remaining", scale.end),

@@ -89,8 +89,8 @@ class Undertrained(Rule):
             return
         epochs = len(curve.loss)
         message = (
-            f"Training ended after {curve.total_steps or 0:,} steps, with the loss still at "
-            f"{scale.end:.2g} {scale.unit}."
+            f"Training ended after {curve.total_steps or 0:,} steps, with the loss still "
+            f"{scale.place}."
             if short
             else f"When training ended after {epochs:,} epochs the loss was falling so fast that "
             f"half as many again would gain {gain:.0%} {scale.unit}."

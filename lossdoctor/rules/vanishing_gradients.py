@@ -88,7 +88,7 @@ class VanishingGradients(Rule):
             f"'{starved[0]}' receives {flow.attenuation:,.0f} times less gradient per parameter "
             f"than '{flow.head}' ({len(starved)} layers below {self.norm_ratio:g}), and a step "
             f"moves it by {moved:.1e} of its size"
-            + (f"; the loss ends at {scale.end:.3g} {scale.unit}." if scale else "."),
+            + (f"; the loss ends {scale.place}." if scale else "."),
             severity=Severity.ERROR if failed else None,
             measurements=[
                 self.measure("norm_ratio", 1 / flow.attenuation),

@@ -68,3 +68,16 @@ def test_scale_falls_back_on_the_first_loss():
         LossScale.from_record(history_record(loss=[1.0, -2.0]))
     with pytest.raises(NotApplicable, match="above zero"):
         LossScale.from_record(history_record(loss=[0.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("end", "place"),
+    [
+        (2.0, "at a constant prediction's loss"),
+        (1.0, "at 0.5 of a constant prediction's loss"),
+        (6.0, "at 3 times a constant prediction's loss"),
+    ],
+)
+def test_the_end_of_a_run_is_told_in_words(end, place):
+    record = with_losses(trained([end] * 5), LossRecord(name="kl", baseline=2.0, floor=0.0))
+    assert LossScale.from_record(record).place == place

@@ -117,7 +117,7 @@ def test_boundary_of_where_the_run_ends(end, fires):
 
 def test_judged_from_the_first_loss_where_no_baseline_is_known():
     record = trained(np.r_[1.0, STUCK], ratio=spike(2.0, 336), baseline=None)
-    assert "of the first loss" in findings_of(SLUG, record)[0].message
+    assert "the first loss" in findings_of(SLUG, record)[0].message
 
 
 def test_history_fires_on_steady_growth_with_the_rate_that_growth_allows():
