@@ -62,8 +62,9 @@ _COLORS = (BLUE, ORANGE, PURPLE, GREEN, SKY)
 _DASHES = ("--", "-.", ":")
 # Stand for the page's own colors, which are put in their place once the SVG is written.
 _INK, _GRID = "#010203", "#040506"
-_WIDTH = 5.6
+_WIDTH = 4.6
 _MARKED_EPOCHS = 30
+_LONG = 32
 _DECADES = 30.0
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -129,7 +130,7 @@ def draw(report: Report) -> Figure:
     ]
     with mpl.rc_context(_STYLE):
         heights = [_height(panel.data) + 0.25 for panel in shown] or [1.2]
-        figure = Figure(figsize=(_WIDTH + 1, sum(heights)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH + 1.4, sum(heights)), layout="constrained")
         if not shown:
             figure.text(0.5, 0.5, "Nothing to draw: no history was recorded.", ha="center")
             return figure
@@ -177,7 +178,8 @@ def _title(picture: Picture, data: Any) -> str:
 def _height(data: Any) -> float:
     """Height in inches."""
     if isinstance(data, LossCurves):
-        return 3.5 if _varies(data.learning_rate) else 2.8
+        marked = len(data.references) + len(data.onsets) + (data.non_finite is not None)
+        return (3.5 if _varies(data.learning_rate) else 2.6) + 0.15 * marked
     if isinstance(data, Lines):
         return 2.4
     if isinstance(data, HeatMap):
@@ -330,8 +332,9 @@ def _lay_out(figure: Figure) -> None:
 
 
 def _legend(figure: Any, axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[1]:
-        figure.legend(loc="outside lower left", ncols=2)
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+        figure.legend(loc="outside lower left", ncols=1 if max(map(len, labels)) > _LONG else 2)
 
 
 def _whole_numbers(axes: Axes) -> None:

@@ -19,5 +19,5 @@ for (const button of document.querySelectorAll(".lossdoctor .ld-copy[hidden]")) 
   });
 }
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll(".lossdoctor details")) details.open = true;
+  for (const details of document.querySelectorAll(".lossdoctor details:not(.ld-about)")) details.open = true;
 });
