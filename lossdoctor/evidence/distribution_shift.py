@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -18,7 +17,6 @@ Floats = NDArray[np.float64]
 
 _SIGNIFICANCE = 1e-3
 _FEWEST_ROWS = 20
-_SPARSE = 0.8
 _NARROWER = 3.0
 
 
@@ -108,13 +106,11 @@ def _shift(
     train: TensorSummary,
     validation: TensorSummary,
 ) -> Shift:
-    means, deviations, zeros = _features(train)
-    other_means, other_deviations, other_zeros = _features(validation)
+    means, deviations = _features(train)
+    other_means, other_deviations = _features(validation)
     limit = float(scipy.stats.norm.isf(_SIGNIFICANCE / 2 / len(means)))
     gap = _gaps(means, deviations, other_means, other_deviations, train, validation, limit)
     stretch = _stretches(deviations, other_deviations, train, validation, limit)
-    # A rare feature's spread is the noise of a few rows.
-    stretch = np.where(np.maximum(zeros, other_zeros) > _SPARSE, 1.0, stretch)
     distance = _class_distance(train, validation) if kind == "target" else None
     if distance is not None:
         gap, stretch = np.zeros_like(gap), np.ones_like(stretch)
@@ -135,18 +131,28 @@ def _shift(
     )
 
 
-def _features(summary: TensorSummary) -> tuple[Floats, Floats, Floats]:
+def _features(summary: TensorSummary) -> tuple[Floats, Floats]:
     if not len(summary.feature_mean):
-        return (
-            np.asarray([summary.mean]),
-            np.asarray([summary.std]),
-            np.asarray([summary.zero_fraction]),
-        )
+        return np.asarray([summary.mean]), np.asarray([summary.std])
     return (
         np.asarray(summary.feature_mean, dtype=np.float64),
         np.asarray(summary.feature_std, dtype=np.float64),
-        np.asarray(summary.feature_zero_fraction, dtype=np.float64),
     )
+
+
+def _spread_error(summary: TensorSummary) -> Floats:
+    """Largest standard error of the logarithm of each feature's standard deviation.
+
+    The spread of a feature that seldom varies is the work of a few rows. Its fourth moment is at
+    most its variance times the squared distance of its farthest value.
+    """
+    means, deviations = _features(summary)
+    has_range = len(summary.feature_min) == len(means)
+    low = summary.feature_min if has_range else summary.min
+    high = summary.feature_max if has_range else summary.max
+    farthest = np.maximum(np.asarray(high) - means, means - np.asarray(low))
+    kurtosis = (farthest / np.where(deviations > 0, deviations, np.inf)) ** 2
+    return np.asarray(np.sqrt(np.maximum(kurtosis - 1, 2) / (4 * summary.rows)), dtype=np.float64)
 
 
 def _gaps(
@@ -175,7 +181,7 @@ def _stretches(
 ) -> Floats:
     varies = (deviations > 0) & (other_deviations > 0)
     ratio = np.where(varies, other_deviations, 1.0) / np.where(varies, deviations, 1.0)
-    error = math.sqrt(0.5 / train.rows + 0.5 / validation.rows)
+    error = np.hypot(_spread_error(train), _spread_error(validation))
     beyond_chance = np.abs(np.log(ratio)) > limit * error
     return np.where(beyond_chance, np.maximum(1.0, np.maximum(ratio, 1 / ratio / _NARROWER)), 1.0)
 

@@ -31,7 +31,9 @@ class ScaledTarget:
             bias.
         spread: Standard deviation of the widest target column; from its quartiles where a few far
             values make up the standard deviation.
-        narrowest: Standard deviation of the narrowest column that varies.
+        disparity: Widest column that varies ÷ narrowest, by their standard deviations and by their
+            ranges, whichever is less: a pixel that is seldom lit spreads little, yet as far as the
+            others when it does, and one far value makes a wide range.
         travel: How far a weight can travel in the whole run: rate × steps, for losses and
             optimizers whose steps do not grow with the error. None where they do, or where the
             number of steps is not known.
@@ -43,7 +45,7 @@ class ScaledTarget:
     summary: TensorSummary
     mean: float
     spread: float
-    narrowest: float
+    disparity: float
     travel: float | None
     step: float | None
 
@@ -111,17 +113,25 @@ def _scaled(head: Head, summary: TensorSummary, record: RunRecord, setup: Setup)
     mean, spread = float(means[np.argmax(np.abs(means))]), float(spreads.max())
     if columns == 1:
         mean, spread = _without_outliers(summary, mean, spread)
-    varying = spreads[spreads > 0]
     bounded = head.loss.name in ABSOLUTE or _steps_are_bounded(setup.optimizer)
     return ScaledTarget(
         head=head,
         summary=summary,
         mean=mean,
         spread=spread,
-        narrowest=float(varying.min()) if len(varying) else 0.0,
+        disparity=_disparity(summary),
         travel=_travel(record) if bounded else None,
         step=None if bounded else _step(setup.optimizer, math.hypot(mean, spread)),
     )
+
+
+def _disparity(summary: TensorSummary) -> float:
+    varying = np.asarray(summary.feature_std) > 0
+    if not varying.any():
+        return 1.0
+    spreads = np.asarray(summary.feature_std)[varying]
+    ranges = (np.asarray(summary.feature_max) - np.asarray(summary.feature_min))[varying]
+    return float(min(spreads.max() / spreads.min(), ranges.max() / ranges.min()))
 
 
 def _without_outliers(summary: TensorSummary, mean: float, spread: float) -> tuple[float, float]:

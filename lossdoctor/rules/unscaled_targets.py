@@ -122,8 +122,7 @@ class UnscaledTargets(Rule):
         if not target.summary.integral and 0 < target.spread < self.spread:
             text = f"vary by {target.spread:.2g} only, less than a new head's own noise"
             found.append((text, self.measure("spread", target.spread)))
-        if target.narrowest and target.spread / target.narrowest > self.disparity:
-            ratio = target.spread / target.narrowest
-            text = f"differ in spread by {ratio:,.3g} between columns"
-            found.append((text, self.measure("disparity", ratio)))
+        if target.disparity > self.disparity:
+            text = f"differ in spread by {target.disparity:,.3g} between columns"
+            found.append((text, self.measure("disparity", target.disparity)))
         return found

@@ -26,7 +26,8 @@ class ValidationShift(Rule):
     **How to fix it.** Put both sides through the same preprocessing, fitted on training rows.
 
     **When it is wrong.** A split in time shifts honestly: then the number says how far the
-    validation lies outside of what was learned. A run that predicts it well makes it INFO.
+    validation lies outside of what was learned. A run that predicts it well, at a validation loss
+    below that of a constant answer, makes it INFO.
 
     **References.** Rabanser, Günnemann and Lipton, Failing loudly (2019).
     """
@@ -70,7 +71,11 @@ class ValidationShift(Rule):
     )
 
     def check(self, shift: DistributionShift, outcome: ValidationOutcome | None) -> Findings:
-        harmless = outcome is not None and outcome.share >= self.learned
+        harmless = (
+            outcome is not None
+            and outcome.share >= self.learned
+            and not outcome.worse_than_constant
+        )
         for found in shift.shifts:
             measurements = self._exceeded(found)
             if measurements:

@@ -36,11 +36,17 @@ def test_step_grows_with_the_target_under_squared_error_and_sgd():
     assert scaled(Z).step is None
 
 
-def test_columns_give_the_widest_and_narrowest_spread():
+def test_columns_give_the_widest_spread_and_their_disparity():
     y = np.stack([Z, 50 * Z, np.ones_like(Z)], axis=1)
     found = scaled(y, model=mlp(units=3))
     assert found.spread == pytest.approx(50 * Z.std())
-    assert found.narrowest == pytest.approx(Z.std())
+    assert found.disparity == pytest.approx(50)
+
+
+def test_columns_that_reach_as_far_as_each_other_are_of_one_scale():
+    seldom_lit = np.where(np.arange(1000) == 7, 1.0, 0.0)
+    pixels = np.stack([seldom_lit, np.arange(1000) % 2], axis=1)
+    assert scaled(pixels, model=mlp(units=2)).disparity == pytest.approx(1)
 
 
 def test_few_far_values_do_not_count():

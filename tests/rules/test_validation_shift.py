@@ -5,7 +5,7 @@ import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import FitRecord, RunRecord, TargetPairing
-from tests.records import config_record, findings_of, mlp, outcome_of
+from tests.records import config_record, findings_of, mlp, outcome_of, run_record, trained
 
 SLUG = "validation_shift"
 RANDOM = np.random.default_rng(0)
@@ -57,6 +57,7 @@ def test_silent_on_noise_small_shifts_and_rare_features():
     rare = (RANDOM.random((500, 20)) < 0.01).astype(float)
     other = (RANDOM.random((200, 20)) < 0.03).astype(float)
     assert found(rare, other) == ()
+    assert found(rare - 0.64, other - 0.64) == ()
 
 
 def test_thresholds():
@@ -95,3 +96,12 @@ def test_not_applicable_without_enough_validation():
     assert outcome_of(SLUG, config_record(x=X, y=Y)).status == "not_applicable"
     assert "fewer than 20" in outcome_of(SLUG, record(v=V[:19] + 9, w=W[:19])).reason
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_a_validation_loss_above_that_of_a_constant_is_no_harmless_shift():
+    data = record(v=V + 2)
+    run = trained([1.0, 0.1], val_loss=[30.0, 20.0])
+    pairing = (TargetPairing(output=0, rows=200, error_rate=0.05, chance_error_rate=0.9),)
+    validation = dataclasses.replace(data.validation, pairing=pairing)
+    (finding,) = findings_of(SLUG, run_record(run, train=data.train, validation=validation))
+    assert finding.severity is Severity.WARNING

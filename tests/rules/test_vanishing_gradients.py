@@ -142,3 +142,12 @@ def test_not_applicable():
     nan = run_record(record(), steps=steps([np.nan] * 64))
     assert outcome_of("vanishing_gradients", nan).status == "not_applicable"
     assert outcome_of("vanishing_gradients", trained([1.0] * 4)).status == "clear"
+
+
+def test_a_gated_layer_is_not_told_to_become_one():
+    recurrent = layer("rnn", "LSTM", activation="tanh")
+    model = chain(weighted(recurrent, 1, 64), dense("a", 16, 16), dense("b", 16, 16))
+    series = variables(model, gradient_norm=[1e-8, 1, 1, 1, 1])
+    found = run_record(trained([1.0] * 4), model=model, variables=series)
+    (finding,) = findings_of("vanishing_gradients", found)
+    assert "LSTM" not in finding.remedies[0].text

@@ -129,13 +129,16 @@ def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
             "gradient just as much"
         )
         return [relu_and_he(setup, why), normalize]
-    recurrent = [name for name in _recurrent_layers(setup) if name in starved]
-    if recurrent:
+    recurrent = [layer for layer in _recurrent(setup) if layer.name in starved]
+    plain = [layer.name for layer in recurrent if layer.class_name == "SimpleRNN"]
+    if plain:
         gated = Remedy(
-            text=f"Use LSTM or GRU in {listed(recurrent)}: their gates carry the gradient over "
+            text=f"Use LSTM or GRU in {listed(plain)}: their gates carry the gradient over "
             "many time steps without multiplying it by the same weights each time."
         )
         return [gated, normalize]
+    if recurrent:
+        return [normalize]
     why = (
         "these activations pass the gradient on, so the weights are too small to carry it; this "
         "scale keeps its size from layer to layer"
@@ -149,7 +152,7 @@ def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
 
 def against_exploding(setup: Setup, ordinary: float | None, sizes: StepSize | None) -> list[Remedy]:
     """Keep gradients from growing beyond the `ordinary` norm of this run, where it had one."""
-    recurrent = _recurrent_layers(setup)
+    recurrent = tuple(layer.name for layer in _recurrent(setup))
     why = (
         "it is the norm of this run's first steps, so ordinary steps stay as they are"
         if ordinary
@@ -244,9 +247,8 @@ def against_stall(
     )
 
 
-def _recurrent_layers(setup: Setup) -> tuple[str, ...]:
-    """The names of the recurrent layers."""
-    return tuple(layer.name for layer in setup.model.layers if layer.class_name in RECURRENT)
+def _recurrent(setup: Setup) -> tuple[LayerRecord, ...]:
+    return tuple(layer for layer in setup.model.layers if layer.class_name in RECURRENT)
 
 
 def _saturating_activations(setup: Setup, layers: Collection[str]) -> tuple[str, ...]:
