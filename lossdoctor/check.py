@@ -57,7 +57,8 @@ def check_config(
 
     Raises:
         ValueError: If the model is not a compiled Keras model, or the data are missing, empty,
-            not numeric, or differ in length; the message names the argument and the fix.
+            neither numbers nor strings, or differ in length; the message names the argument and
+            the fix.
     """
     import keras
 

@@ -89,7 +89,6 @@ def uncompiled():
         (lambda: {"model": classifier(), "y": Y, "x": X[:50]}, "`x` has 50, `y` has 60"),
         (lambda: {"model": classifier(), "y": []}, "`y` is empty"),
         (lambda: {"model": classifier(), "y": Y, "x": np.zeros((0, 4))}, "`x` is empty"),
-        (lambda: {"model": classifier(), "y": ["cat", "dog"] * 30}, "np.unique"),
         (lambda: {"model": classifier(), "y": [object()] * 60}, "dtype object"),
         (lambda: {"model": classifier(), "y": Y, "x": [[1, 2], [3]]}, "rectangular|object"),
         (lambda: {"model": classifier(), "y": Y, "ignore": ["nope"]}, "nope"),
@@ -99,7 +98,7 @@ def uncompiled():
             lambda: {"model": classifier(), "x": tf.data.Dataset.from_tensor_slices(X).batch(8)},
             "without targets",
         ),
-        (lambda: {"model": classifier(), "y": pd.Series(["2021-01-01"] * 60)}, "strings"),
+        (lambda: {"model": classifier(), "y": pd.Series([pd.Timestamp(0)] * 60)}, "datetime64"),
     ],
 )
 def test_bad_input_is_refused_in_one_paragraph(arguments, message):
@@ -107,6 +106,19 @@ def test_bad_input_is_refused_in_one_paragraph(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         check_config(given.pop("model"), given.pop("y", None), **given)
     assert "\n" not in str(caught.value)
+
+
+def test_words_in_the_data_are_found_before_keras_refuses_them():
+    (finding,) = check_config(classifier(), ["cat", "dog"] * 30, x=X).findings
+    assert finding.rule == "non_finite_data"
+    assert "('cat', 'dog')" in finding.message
+    assert "np.unique(y, return_inverse=True)" in finding.remedies[0].code
+
+    table = pd.DataFrame({"age": range(60), "plan": ["basic", "pro"] * 30, "a": 0, "b": 1})
+    for x, column in ((table, "'plan'"), (table.to_numpy(), "1")):
+        first = check_config(classifier(), Y, x=x).findings[0]
+        assert first.rule == "non_finite_data"
+        assert f"in column {column} ('basic', 'pro')" in first.message
 
 
 def test_the_model_is_left_as_it_was():

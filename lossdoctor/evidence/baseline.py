@@ -31,6 +31,8 @@ class Baseline:
     floor: float
     trained: float | None
     curve: LossCurve
+    uninformed: float
+    """The loss of equal probabilities for all classes; `value` where there are none."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -51,7 +53,13 @@ class Baseline:
         floor = _weighted(record, [loss.floor for loss in record.losses])
         if value - floor <= 1e-6 * max(abs(value), abs(floor)):
             raise NotApplicable("a constant already predicts these targets perfectly")
-        return cls(value=value, floor=floor, trained=_trained(record), curve=curve)
+        return cls(
+            value=value,
+            floor=floor,
+            trained=_trained(record),
+            curve=curve,
+            uninformed=max(value, _uninformed(record)),
+        )
 
     @property
     def scale(self) -> float:
@@ -132,6 +140,16 @@ def _weighted(record: RunRecord, values: list[float | None]) -> float:
         (1.0 if loss.weight is None else loss.weight) * (value or 0.0)
         for loss, value in zip(record.losses, values)
     )
+
+
+def _uninformed(record: RunRecord) -> float:
+    """ln C per cross-entropy of C classes, which unequal classes' best constant stays below."""
+    outputs = record.model.outputs if record.model else ()
+    classes = [
+        max(2, output.units or 2) if "crossentropy" in loss.name and not loss.custom else 1
+        for loss, output in zip(record.losses, outputs)
+    ]
+    return _weighted(record, [math.log(count) for count in classes])
 
 
 def _trained(record: RunRecord) -> float | None:

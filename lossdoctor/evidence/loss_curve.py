@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence._moment import Moment
 from lossdoctor.evidence._trend import NO_TREND, Trend, rolling_median, trend
+from lossdoctor.evidence.dropout import DropoutUse
 from lossdoctor.record.run import NonFiniteOrigin, RunRecord
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,7 @@ MARGIN = 0.5
 MOST_CLASSES = 10
 AT_CHANCE = 0.003
 FAR_FROM_CHANCE = 0.2
+NOISE_MARGIN = 2.0
 DATA_SOURCES = ("inputs", "targets", "sample_weight")
 
 
@@ -60,6 +62,8 @@ class LossCurve:
     hidden_penalty: bool
     """Whether the curve contains penalties nobody recorded."""
     unknown_meaning: str | None
+    masking_noise: float = 0.0
+    """Standard error of an epoch's loss from the units dropped at random; 0 without dropout."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -91,6 +95,7 @@ class LossCurve:
             validation_non_finite=_lost_validation(record),
             hidden_penalty=bool(record.model and record.model.added_losses and not len(penalty)),
             unknown_meaning=_unknown_meaning(record, logged),
+            masking_noise=_masking_noise(record, len(logged)),
         )
 
     def require_known_meaning(self) -> None:
@@ -203,13 +208,15 @@ class LossCurve:
         """Typical jump between epochs in the second half of the run; 0 if they do not alternate.
 
         An epoch averages over all examples, so what is left of the draw of batches is small and
-        jumps are the weights' own.
+        jumps are the weights' own; unless units are dropped at random, which jumps must exceed.
         """
         jumps = np.diff(self.loss[len(self.loss) // 2 :])
         if len(jumps) < FEWEST_EPOCHS // 2:
             return 0.0
         turns = np.mean(np.sign(jumps[1:]) * np.sign(jumps[:-1]) < 0)
-        return float(np.median(np.abs(jumps))) if turns >= ALTERNATING else 0.0
+        swing = float(np.median(np.abs(jumps)))
+        own = swing > NOISE_MARGIN * self.masking_noise
+        return swing if own and turns >= ALTERNATING else 0.0
 
     @cached_property
     def growth(self) -> float | None:
@@ -337,6 +344,20 @@ def _unknown_meaning(record: RunRecord, logged: Floats) -> str | None:
         if custom is None
         else f"what a high value of the custom loss '{custom}' means is unknown"
     )
+
+
+def _masking_noise(record: RunRecord, logged: int) -> float:
+    spread = np.empty(0) if record.steps is None else record.steps.epoch_loss_std
+    late = spread[len(spread) // 2 :]
+    late = late[np.isfinite(late)]
+    steps = _steps_per_epoch(record, logged)
+    if not len(late) or not steps:
+        return 0.0
+    try:
+        DropoutUse.from_record(record)
+    except NotApplicable:
+        return 0.0
+    return float(np.median(late)) / math.sqrt(steps)
 
 
 def _steady_growth(steps: Ints, values: Floats) -> float | None:

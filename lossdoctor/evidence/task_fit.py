@@ -67,10 +67,10 @@ def _under_number_loss(judged: Judged) -> Mismatch | None:
     if judged.family is LossFamily.DIRECTION and units == 1:
         return Mismatch.ANGLE_OF_NUMBERS
     if labels.one_column and units == 1:
-        return {
-            Kind.CLASS_IDS: Mismatch.IDS_AS_QUANTITIES,
-            Kind.BINARY: Mismatch.BITS_AS_QUANTITIES,
-        }.get(labels.kind)
+        if labels.kind is Kind.CLASS_IDS:
+            counts = judged.family is LossFamily.POISSON
+            return None if counts else Mismatch.IDS_AS_QUANTITIES
+        return Mismatch.BITS_AS_QUANTITIES if labels.kind is Kind.BINARY else None
     if labels.kind is Kind.ONE_HOT and units == labels.columns:
         return Mismatch.ROWS_AS_QUANTITIES
     return None

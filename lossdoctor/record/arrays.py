@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 CHUNK_ROWS = 65_536
 MAX_BATCHES = 512
+_SCALARS = (str, bytes, int, float, np.generic, type(None))
 
 
 def is_dataset(data: object) -> bool:
@@ -23,11 +24,11 @@ def is_dataset(data: object) -> bool:
 
 
 def to_array(data: Any, argument: str) -> NDArray[Any]:
-    """One array-like as a NumPy array of numbers.
+    """One array-like as a NumPy array of numbers, or of strings where some entries are words.
 
     Raises:
-        ValueError: If it is empty, ragged, or holds strings or objects; the message names
-            `argument` and the fix.
+        ValueError: If it is empty, ragged, or holds other objects; the message names `argument`
+            and the fix.
     """
     try:
         array = np.asarray(data)
@@ -38,14 +39,7 @@ def to_array(data: Any, argument: str) -> NDArray[Any]:
         ) from error
     if array.dtype == object:
         array = _from_objects(array, argument)
-    if array.dtype.kind in "SU":
-        shown = ", ".join(repr(str(v)) for v in dict.fromkeys(array.reshape(-1)[:200].tolist()))
-        raise ValueError(
-            f"`{argument}` holds strings ({shown[:80]}), which Keras cannot train on. Encode them "
-            f"first: for class names `classes, {argument} = np.unique({argument}, "
-            "return_inverse=True)`; for text a keras.layers.TextVectorization layer."
-        )
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biufSU":
         raise ValueError(
             f"`{argument}` has dtype {array.dtype}, which Keras cannot train on. Convert it to "
             f"numbers, for instance with np.asarray({argument}, dtype='float32')."
@@ -63,7 +57,7 @@ def _from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
         return array.astype(np.float64)
     except (TypeError, ValueError):
         pass
-    if all(isinstance(value, str) for value in array.reshape(-1)[:200]):
+    if all(isinstance(value, _SCALARS) for value in array.reshape(-1)):
         return array.astype(str)
     kinds = sorted({type(value).__name__ for value in array.reshape(-1)[:200]})
     raise ValueError(

@@ -219,6 +219,8 @@ def _head_tail(targets: Sequence[NDArray[Any]]) -> tuple[tuple[float, ...], ...]
     if len(targets) != 1 or len(targets[0]) < 20:
         return None
     y = targets[0]
+    if y.dtype.kind not in "biuf":
+        return None
     ids = y.reshape(len(y), -1)
     ids = ids.argmax(axis=1) if ids.shape[1] > 1 else ids[:, 0]
     if y.dtype.kind == "f" and not np.all(ids == np.round(ids)):

@@ -274,7 +274,8 @@ class TensorSummary:
     distinct: int = 0
     """Number of distinct values in the sample."""
     strings: tuple[str, ...] = ()
-    """The first distinct strings of a non-numeric tensor."""
+    """The first distinct strings of a non-numeric tensor that are not numbers (all of them are
+    numbers written as text where none is). `feature_nonfinite` counts such words."""
 
     row_sum_min: float | None = None
     """Smallest and largest sum over the last axis, for tensors with at least 2 features."""

@@ -50,7 +50,7 @@ def summarize(
     dtype = dtype or str(array.dtype)
     total = rows if rows is not None else len(array)
     if array.dtype.kind not in "biuf":
-        return _non_numeric(array, name, total, shape)
+        return _non_numeric(array, name, total, shape, feature_names)
     if array.dtype == np.float16 or array.dtype.kind in "biu":
         array = array.astype(np.float64)
     per_feature = array.reshape(-1, shape[-1] if shape else 1)
@@ -85,9 +85,18 @@ def summarize(
 
 
 def _non_numeric(
-    array: NDArray[Any], name: str, rows: int, shape: tuple[int, ...]
+    array: NDArray[Any],
+    name: str,
+    rows: int,
+    shape: tuple[int, ...],
+    feature_names: tuple[str, ...],
 ) -> TensorSummary:
-    distinct = list(dict.fromkeys(str(value) for value in array.reshape(-1)[:10_000]))
+    """Of entries that are numbers as text and entries that are words, the words count as bad."""
+    texts = np.vectorize(str, otypes=[object])(array[:10_000])
+    words = np.vectorize(_is_word, otypes=[bool])(texts)
+    distinct = dict.fromkeys(texts.reshape(-1).tolist())
+    shown = dict.fromkeys(texts[words].tolist()) or distinct
+    columns = words.reshape(-1, shape[-1] if shape else 1)
     return TensorSummary(
         name=name,
         shape=shape,
@@ -100,8 +109,18 @@ def _non_numeric(
         max=float("nan"),
         abs_max=float("nan"),
         distinct=len(distinct),
-        strings=tuple(distinct[:MAX_ROWS_LISTED]),
+        feature_nonfinite=columns.sum(axis=0) if columns.shape[1] <= MAX_FEATURES else np.empty(0),
+        feature_names=feature_names,
+        strings=tuple(shown)[:MAX_ROWS_LISTED],
     )
+
+
+def _is_word(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def _sample_rows(array: NDArray[Any], seed: int) -> NDArray[Any]:

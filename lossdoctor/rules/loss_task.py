@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from lossdoctor.evidence.label_encoding import Judged, Kind
@@ -65,7 +66,7 @@ class LossTask(Rule):
             head, labels = judged.head, judged.labels
             contract, text = for_task(judged)
             stuck = head.pairing.saturated_wrong if head.pairing else None
-            yield self.finding(
+            finding = self.finding(
                 f"{head.loss.name} judges {head.label} (activation {head.activation or 'unknown'}) "
                 f"by {labels.described}: {_CONSEQUENCE[mismatch]}.",
                 severity=self._severity(fit, judged, mismatch),
@@ -73,13 +74,17 @@ class LossTask(Rule):
                 layers=head.layer_names,
                 remedies=[agree(fit.setup, judged, contract, text)],
             )
+            # Squared errors slow the training of a sound program: what stops it comes first.
+            slows = mismatch is Mismatch.ROWS_AS_QUANTITIES
+            yield dataclasses.replace(finding, stage=Stage.STEP_SIZE) if slows else finding
 
     def _severity(self, fit: TaskFit, judged: Judged, mismatch: Mismatch) -> Severity:
         head, kind = judged.head, judged.labels.kind
         if mismatch is Mismatch.IDS_AS_QUANTITIES:
             return Severity.ERROR if head.index in fit.accuracy_asked else Severity.INFO
         if mismatch is Mismatch.BITS_AS_QUANTITIES:
-            return Severity.WARNING if self._is_stuck(head) else Severity.INFO
+            stuck = head.is_sigmoid and self._is_stuck(head)
+            return Severity.WARNING if stuck else Severity.INFO
         if mismatch is Mismatch.ROWS_AS_QUANTITIES:
             works = head.learned or (head.learned is None and head.is_sigmoid)
             return Severity.INFO if works else Severity.WARNING

@@ -77,7 +77,11 @@ def _severity(tensor: Tensor, quality: DataQuality) -> tuple[Severity, str]:
 
 def _not_numeric(tensor: Tensor) -> str:
     shown = ", ".join(map(repr, tensor.summary.strings[:3]))
-    return f"{_whose(tensor)} holds {tensor.summary.dtype} values ({shown}), not numbers."
+    where = _in_columns(tensor)
+    return (
+        f"{_whose(tensor)} holds {tensor.summary.dtype} values{where} ({shown}), not numbers: "
+        "Keras raises at fit."
+    )
 
 
 def _not_finite(tensor: Tensor) -> str:
@@ -85,17 +89,21 @@ def _not_finite(tensor: Tensor) -> str:
     counts = [(summary.nan_count, "NaN"), (summary.inf_count, "infinite")]
     shown = " and ".join(f"{count:,} {name}" for count, name in counts if count)
     text = f"{_whose(tensor)} has {shown} {'entry' if tensor.bad_entries == 1 else 'entries'}"
-    columns = tensor.bad_columns
-    if columns:
-        more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
-        plural = "s" if len(columns) > 1 else ""
-        text += f" in column{plural} {', '.join(columns[:_COLUMNS_NAMED])}{more}"
-    text += f", {summary.nonfinite_row_count:,} of {summary.rows:,} rows"
+    text += f"{_in_columns(tensor)}, {summary.nonfinite_row_count:,} of {summary.rows:,} rows"
     if summary.nonfinite_rows:
         rows = ", ".join(map(str, summary.nonfinite_rows[:_COLUMNS_NAMED]))
         dots = ", ..." if summary.nonfinite_row_count > _COLUMNS_NAMED else ""
         text += f" (row {rows}{dots})"
     return text + "."
+
+
+def _in_columns(tensor: Tensor) -> str:
+    columns = tensor.bad_columns
+    if not columns:
+        return ""
+    more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
+    plural = "s" if len(columns) > 1 else ""
+    return f" in column{plural} {', '.join(columns[:_COLUMNS_NAMED])}{more}"
 
 
 def _whose(tensor: Tensor) -> str:

@@ -15,6 +15,7 @@ _HUGE = 100.0
 _OFF_CENTER = 8.0
 _SHORTEST_TRAVEL = 0.3
 _HOPELESS = 6.0
+_STANDSTILL = 0.03  # travel of a weight that not even targets around 0 ± 1 can be learned with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,9 @@ class UnscaledTargets(Rule):
             text = " and ".join(sentence for sentence, _ in found)
             hopeless = (target.step or 0.0) > _HOPELESS * self.growing_step
             severity = Severity.ERROR if hopeless else Severity.WARNING
+            if outcome is not None and (target.travel or 1.0) < _STANDSTILL:
+                severity = Severity.INFO
+                text += "; with so small steps standardized targets would be out of reach as well"
             if outcome is not None and outcome.share >= self.learned:
                 severity = Severity.INFO
                 text += f"; this run learned all the same: {outcome.sentence}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import OptimizerRecord
+from lossdoctor.record.run import LossRecord, OptimizerRecord
 from tests.records import findings_of, history_record, outcome_of, trained
 
 SLUG = "high_initial_loss"
@@ -19,7 +19,7 @@ def starting(first, **options):
 def test_fires_before_the_first_update():
     (finding,) = findings_of(SLUG, starting(50.0))
     assert finding.severity is Severity.WARNING
-    assert "50, 50 times the 1 of the best constant" in finding.message
+    assert "50, 50 times the 1 of a prediction that knows nothing" in finding.message
     assert 'model.get_layer("dense_1").kernel' in finding.remedies[0].code
 
 
@@ -32,6 +32,13 @@ def test_a_run_that_learned_all_the_same_is_info():
 @pytest.mark.parametrize(("first", "fires"), [(9.0, False), (11.0, True)])
 def test_boundary_of_the_excess(first, fires):
     assert bool(findings_of(SLUG, starting(first))) is fires
+
+
+def test_rare_classes_make_no_even_guess_a_high_loss():
+    record = starting(0.69, baseline=0.05)
+    assert findings_of(SLUG, record)
+    even = LossRecord(name="binary_crossentropy", baseline=0.05, floor=0.0)
+    assert not findings_of(SLUG, dataclasses.replace(record, losses=(even,)))
 
 
 def test_penalties_are_not_counted():

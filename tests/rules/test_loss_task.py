@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lossdoctor.finding import Severity
+from lossdoctor.finding import Severity, Stage
 from lossdoctor.record.run import RunRecord, TargetPairing
 from tests.records import config_record, findings_of, mlp, outcome_of
 
@@ -78,6 +78,20 @@ def test_bits_under_squared_error_work_unless_stuck(share, severity):
     (finding,) = of("sigmoid", BITS, saturated_wrong=share)
     assert finding.severity is severity
     assert 'loss="binary_crossentropy"' in finding.remedies[0].code
+
+
+def test_bits_that_are_wrong_behind_another_head_are_not_the_losses_fault():
+    (finding,) = of(None, BITS, saturated_wrong=0.5)
+    assert finding.severity is Severity.INFO
+
+
+def test_squared_errors_of_rows_come_after_faults_of_the_data():
+    assert of("softmax", ONE_HOT, units=3)[0].stage is Stage.STEP_SIZE
+    assert of("softmax", IDS, units=3)[0].stage is Stage.CONTRACT
+
+
+def test_counts_under_poisson_are_no_classes():
+    assert not of("softplus", IDS, "poisson", metrics=ACCURACY)
 
 
 def test_softmax_under_binary_crossentropy():

@@ -1,7 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tests.records import findings_of, history_record, outcome_of, trained
+from tests.records import chain, dense, findings_of, history_record, layer, outcome_of, trained
 
 SLUG = "oscillating_loss"
 
@@ -51,3 +53,14 @@ def test_boundary_of_the_swing(height, fires):
 
 def test_not_applicable_to_a_few_epochs():
     assert outcome_of(SLUG, trained([1.0, 0.2, 1.0])).status == "not_applicable"
+
+
+@pytest.mark.parametrize(("batch_spread", "fires"), [(2.0, False), (0.2, True)])
+def test_dropped_units_explain_jumps_of_their_own_size(batch_spread, fires):
+    model = chain(dense("a", 16, 20), layer("drop", "Dropout", rate=0.8), dense("head", 1, 16))
+    record = trained(jumping(0.4), model=model)
+    record = dataclasses.replace(
+        record,
+        steps=dataclasses.replace(record.steps, epoch_loss_std=np.full(20, batch_spread)),
+    )
+    assert bool(findings_of(SLUG, record)) is fires

@@ -60,6 +60,17 @@ def test_a_run_too_short_for_any_target_is_judged_by_other_rules():
     assert measured(180_000 + 80_000 * Z, optimizer=crawling) == ["spread travel"]
 
 
+def test_steps_too_small_for_any_target_are_the_rates_fault():
+    crawling = dataclasses.replace(ADAM, learning_rate=1e-6)
+    before = record(180_000 + 80_000 * Z, optimizer=crawling)
+    assert findings_of(SLUG, before)[0].severity is Severity.WARNING
+    pairs = (TargetPairing(output=0, rows=500, r2=-5.0),)
+    after = run_record(before, train=dataclasses.replace(before.train, pairing=pairs))
+    (finding,) = findings_of(SLUG, after)
+    assert finding.severity is Severity.INFO
+    assert "out of reach as well" in finding.message
+
+
 def test_unknown_number_of_steps_counts_as_a_travel_of_one():
     assert measured(180_000 + 80_000 * Z, optimizer=ADAM, fit=FitRecord()) == ["spread travel"]
 
