@@ -12,8 +12,9 @@ import keras
 from lossdoctor.engine import resolve_rules
 from lossdoctor.finding import Severity
 from lossdoctor.record.assemble import RunAssembler
+from lossdoctor.record.lifetime import RunningFit
 from lossdoctor.record.recorder import Recorder
-from lossdoctor.record.run import RunRecord
+from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
 from lossdoctor.rules import Rule
 
@@ -84,53 +85,69 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
 
     def _reset(self) -> None:
         self._recorder: Recorder | None = None
+        self._attached = False
         self._assembler: RunAssembler | None = None
         self._record: RunRecord | None = None
         self._report: Report | None = None
 
     @property
     def record(self) -> RunRecord:
-        """Everything measured in the last run.
+        """Everything measured in the last run; while it lasts, in its epochs so far.
 
         Raises:
             RuntimeError: If no run has been recorded yet.
         """
-        if self._record is None:
+        if self._record is not None:
+            return self._record
+        if self._recorder is None or self._assembler is None or not self._attached:
             raise RuntimeError(
                 "There is no record yet: pass this callback to model.fit(callbacks=[doctor]) and "
                 "read `doctor.record` afterwards."
             )
-        return self._record
+        return self._assembler.record(self._recorder, stopped=UNFINISHED, measure=False)
 
     @property
     def report(self) -> Report:
-        """The diagnosis of the last run.
+        """The diagnosis of the last run; while it lasts, of its epochs so far.
 
         Raises:
             RuntimeError: If no run has been recorded yet.
         """
-        if self._report is None:
+        if self._report is None or self._report.record is not self._record:
             self._report = Report.of(self.record, rules=self.rules, ignore=self.ignore)
         return self._report
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._begin(RunningFit())
+
+    def _begin(self, fit: RunningFit | None) -> None:
         self._detach()
         self._reset()
         try:
-            self._assembler = RunAssembler(self.model, self.params or {})
-            self._recorder = Recorder(
+            callbacks = fit.callbacks.callbacks if fit and fit.callbacks else None
+            self._assembler = RunAssembler(self.model, self.params or {}, callbacks)
+            self._recorder = recorder = Recorder(
                 self.model,
                 planned_steps=self._assembler.planned_steps,
                 on_first_step=self._assembler.open,
-                on_failure=self._on_failure,
+                on_failure=lambda error: self._on_error(recorder, error),
             )
-            self._recorder.attach()
+            if fit is not None:
+                fit.watch(lambda error: self._on_error(recorder, error))
         except Exception as error:
             self._give_up(error)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._recorder is not None:
+        if self._recorder is None:
+            return
+        try:
+            # Not in `on_train_begin`: another callback may still raise there, and nobody is told.
+            if not self._attached:
+                self._recorder.attach()
+                self._attached = True
             self._recorder.begin_epoch(epoch)
+        except Exception as error:
+            self._give_up(error)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._recorder is None or self._assembler is None:
@@ -152,7 +169,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             raise ValueError("`with LossDoctor(model):` needs the model to observe.")
         self.set_model(self._context_model)
         self.set_params({})
-        self.on_train_begin()
+        self._begin(None)
         self.on_epoch_begin(0)
         return self
 
@@ -161,10 +178,15 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             self.on_epoch_end(0)
         self._finish(None if error is None else _reason(error))
 
-    def _on_failure(self, error: BaseException) -> None:
-        """The step raised: `fit` will not call `on_train_end`, so the record closes here."""
-        if self._recorder is not None:
-            self._recorder.end_epoch()
+    def _on_error(self, recorder: Recorder, error: BaseException | None) -> None:
+        """`fit` raises and will not call `on_train_end`, so the record closes here. Without an
+        error its frames are being freed, maybe in the middle of something else: only let go."""
+        if recorder is not self._recorder:
+            return
+        if error is None:
+            recorder.detach()
+            return
+        recorder.end_epoch()
         self._finish(_reason(error))
 
     def _finish(self, stopped: str | None) -> None:

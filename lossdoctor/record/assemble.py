@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import inspect
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -49,22 +48,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _other_callbacks() -> tuple[CallbackRecord, ...] | None:
-    """The callbacks of the run, read off the `CallbackList` that is calling us: Keras tells a
-    callback nothing about its neighbors. None where no such list is found."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, keras.callbacks.CallbackList):
-            return tuple(_callback_record(callback) for callback in caller.callbacks)
-        frame = frame.f_back
-    return None
-
-
 def _callback_record(callback: Any) -> CallbackRecord:
     config = {
         name: value
-        for name, value in vars(callback).items()
+        for name, value in getattr(callback, "__dict__", {}).items()
         if not name.startswith("_") and isinstance(value, (bool, int, float, str, type(None)))
     }
     return CallbackRecord(class_name=type(callback).__name__, config=config)
@@ -76,9 +63,15 @@ class RunAssembler:
     Args:
         model: The compiled, built model, before its first step.
         params: What Keras tells callbacks: `epochs`, `steps`.
+        callbacks: All callbacks of the run, where they are known.
     """
 
-    def __init__(self, model: keras.Model, params: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        params: dict[str, Any],
+        callbacks: Sequence[Any] | None = None,
+    ) -> None:
         self.model = model
         self.structure: ModelRecord | None = None
         self.versions = versions()
@@ -94,7 +87,7 @@ class RunAssembler:
             jit_compile=bool(model.jit_compile),
             steps_per_execution=int(model.steps_per_execution),
             dtype_policy=model.dtype_policy.name,
-            callbacks=_other_callbacks(),
+            callbacks=None if callbacks is None else tuple(map(_callback_record, callbacks)),
         )
         self._described: _Data | None = None
         self._logs: list[dict[str, float]] = []

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Array = Annotated[NDArray[Any], ArrayCodec]
 
 FORMAT_VERSION = 1
+UNFINISHED = "unfinished: killed, or still going on"
+"""What a record made in the middle of a run says of how it ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +223,8 @@ class FitRecord:
     callbacks: tuple[CallbackRecord, ...] | None = None
     completed_epochs: int = 0
     stopped: str | None = None
-    """Why training ended early: "exception: ...", "interrupted", "stop_training"; else None."""
+    """Why training ended early: "exception: ...", "interrupted", "stop_training", or `UNFINISHED`
+    in a record made before its end; else None."""
 
 
 @dataclass(frozen=True, kw_only=True)

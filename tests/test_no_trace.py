@@ -1,0 +1,196 @@
+"""However `fit` ends, the model is left as a run without the doctor leaves it, and what was seen
+until then is in the record."""
+
+import contextlib
+import re
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from lossdoctor.callback import LossDoctor
+
+pytestmark = pytest.mark.train
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(96, 5)).astype("float32")
+Y = X @ RNG.normal(size=(5, 1)).astype("float32")
+
+
+class Broken(Exception):
+    pass
+
+
+class Raises(keras.callbacks.Callback):
+    """Raises in one hook, the second time it is called."""
+
+    def __init__(self, hook, error):
+        super().__init__()
+        self.calls = 0
+
+        def broken(*args, **kwargs):
+            self.calls += 1
+            if self.calls == 2 or hook in ("on_train_begin", "on_train_end"):
+                raise error("on purpose")
+
+        setattr(self, hook, broken)
+
+
+class Data(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return X[index * 32 : index * 32 + 32], Y[index * 32 : index * 32 + 32]
+
+
+class BreaksBetweenEpochs(Data):
+    ends = 0
+
+    def on_epoch_end(self):
+        self.ends += 1
+        # Keras ends an epoch once before the first.
+        if self.ends > 1:
+            raise Broken("on purpose")
+
+
+class BreaksInside(Data):
+    calls = 0
+
+    def __getitem__(self, index):
+        self.calls += 1
+        if self.calls > 6:
+            raise Broken("on purpose")
+        return super().__getitem__(index)
+
+
+def generator():
+    for _ in range(5):
+        yield X[:32], Y[:32]
+    raise Broken("on purpose")
+
+
+def trained(callbacks, data=None):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    given = {"x": X, "y": Y, "batch_size": 32} if data is None else {"x": data}
+    with pytest.raises(BaseException, match="on purpose") as caught:
+        model.fit(
+            **given,
+            steps_per_epoch=3 if data is not None and not isinstance(data, Data) else None,
+            validation_data=(X[:32], Y[:32]),
+            epochs=3,
+            verbose=0,
+            callbacks=callbacks,
+        )
+    return model, caught
+
+
+def saved_configuration(model, path):
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        # Shared objects are marked by their addresses.
+        return re.sub(rb'"shared_object_id": \d+', b"", archive.read("config.json"))
+
+
+def assert_no_trace(seen, plain, tmp_path):
+    assert seen.__dict__.keys() == plain.__dict__.keys()
+    assert seen.optimizer.__dict__.keys() == plain.optimizer.__dict__.keys()
+    for function in ("train_function", "test_function"):
+        a, b = getattr(seen, function), getattr(plain, function)
+        assert type(a) is type(b) or a is None
+        assert "lossdoctor" not in repr(a)
+    assert [v.path for v in seen.optimizer.variables] == [v.path for v in plain.optimizer.variables]
+    for a, b in zip(
+        seen.variables + seen.optimizer.variables, plain.variables + plain.optimizer.variables
+    ):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=b.path)
+    assert saved_configuration(seen, tmp_path / "a.keras") == saved_configuration(
+        plain, tmp_path / "b.keras"
+    )
+
+
+HOOKS = [
+    "on_train_begin",
+    "on_epoch_begin",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_begin",
+    "on_test_batch_end",
+    "on_epoch_end",
+    "on_train_end",
+]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_another_callback_raises(hook, order, tmp_path):
+    error = KeyboardInterrupt if hook == "on_train_batch_end" else Broken
+    plain, _ = trained([Raises(hook, error)])
+    doctor = LossDoctor(verbose=0)
+    callbacks = [doctor, Raises(hook, error)]
+    seen, caught = trained(callbacks if order == "before" else callbacks[::-1])
+    assert_no_trace(seen, plain, tmp_path)
+    assert caught.type is error
+    if hook == "on_train_begin":
+        with pytest.raises(RuntimeError, match="no record yet"):
+            doctor.record  # noqa: B018
+    elif (hook, order) == ("on_train_end", "before"):
+        assert doctor.record.fit.stopped is None
+    else:
+        reason = "interrupted" if error is KeyboardInterrupt else "exception: Broken: on purpose"
+        assert doctor.record.fit.stopped == reason
+
+
+@pytest.mark.parametrize("data", [generator, BreaksInside, BreaksBetweenEpochs])
+def test_the_data_raises(data, tmp_path):
+    plain, _ = trained([], data())
+    doctor = LossDoctor(verbose=0)
+    seen, _ = trained([doctor], data())
+    assert_no_trace(seen, plain, tmp_path)
+    assert doctor.record.fit.stopped.startswith("exception")
+    assert doctor.record.steps.total_steps >= 3
+    assert np.isfinite(doctor.record.steps.loss).all()
+
+
+def test_an_interrupt_between_the_hooks_leaves_no_trace_once_fit_is_gone(tmp_path):
+    class Interrupted(keras.Sequential):
+        resets = 0
+
+        def reset_metrics(self):
+            self.resets += 1
+            if self.resets == 3:
+                raise KeyboardInterrupt("on purpose")
+            super().reset_metrics()
+
+    def interrupted(callbacks):
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(0)
+        model = Interrupted([keras.Input((5,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        with contextlib.suppress(KeyboardInterrupt):
+            model.fit(X, Y, epochs=3, verbose=0, callbacks=callbacks)
+        return model
+
+    doctor = LossDoctor(verbose=0)
+    assert_no_trace(interrupted([doctor]), interrupted([]), tmp_path)
+    assert doctor.record.fit.stopped.startswith("unfinished")
+    assert doctor.report.record.fit.completed_epochs == 2
+
+
+def test_a_doctor_used_again_is_not_disturbed_by_the_end_of_its_first_fit():
+    doctor = LossDoctor(verbose=0)
+    _, held = trained([doctor, Raises("on_epoch_end", Broken)])
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+
+    class Forgets(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            nonlocal held
+            held = None
+
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor, Forgets()])
+    assert doctor.record.fit.stopped is None
+    assert doctor.record.fit.completed_epochs == 2
