@@ -185,19 +185,48 @@ def demo(name: str | None, listing: bool, record_path: Path) -> None:
 @click.option(
     "--records", type=_PATH, help="Keep the records here and reuse those that stand there."
 )
+@click.option(
+    "--random",
+    "drawn",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Instead of the fixed cases, draw N random set-ups and break them at random.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="What the random set-ups are drawn from.",
+)
 def validate(
-    names: tuple[str, ...], seeds: int, jobs: int, remedies: bool, records: Path | None
+    names: tuple[str, ...],
+    seeds: int,
+    jobs: int,
+    remedies: bool,
+    records: Path | None,
+    drawn: int | None,
+    seed: int,
 ) -> None:
     """Train all cases, or CASE..., and compare each report with the truth.
 
-    Exits 1 when a case fails.
+    Exits 1 when a case fails. With --random, set-ups that train well are drawn and broken, which
+    scores the diagnosis on cases nobody chose.
     """
     from rich.console import Console
 
     from lossdoctor import validation
 
+    if drawn and (names or remedies):
+        raise click.UsageError("--random draws its own cases: give no CASE and no --remedies.")
     _import_tensorflow_quietly()
+    console = Console()
+    wide = console if console.is_terminal else Console(width=160)
     try:
+        if drawn:
+            scored = validation.validate_random(range(drawn), seed=seed, jobs=jobs, records=records)
+            scored.print_tables(wide)
+            sys.exit(_NOTHING if scored.ok else _FINDINGS)
         result = validation.validate(
             names or None,
             seeds=tuple(range(1, seeds + 1)),
@@ -207,8 +236,7 @@ def validate(
         )
     except (ValueError, OSError) as error:
         _refuse(error)
-    console = Console()
-    result.print_table(console if console.is_terminal else Console(width=160))
+    result.print_table(wide)
     sys.exit(_NOTHING if result.ok else _FINDINGS)
 
 

@@ -37,7 +37,9 @@ class Trial:
     @property
     def validates(self) -> bool:
         """Whether `fit` is given the held-out rows to validate on."""
-        return "validation_split" not in self.fit_options and self.y_val is not None
+        recipe = self.case.recipe
+        held_out = recipe.validates and self.y_val is not None
+        return held_out and "validation_split" not in self.fit_options
 
     def train(
         self,

@@ -93,9 +93,9 @@ def one_hot_blobs() -> Data:
     return Data(X=data.X, y=one_hot(data.y), X_val=data.X_val, y_val=one_hot(data.y_val))
 
 
-def one_hot(ids: Array) -> Array:
-    """Class ids as one-hot rows."""
-    return np.eye(int(ids.max()) + 1, dtype="float32")[ids]
+def one_hot(ids: Array, classes: int | None = None) -> Array:
+    """Class ids as one-hot rows; by default as wide as the ids go."""
+    return np.eye(classes or int(ids.max()) + 1, dtype="float32")[ids]
 
 
 def digits() -> Data:

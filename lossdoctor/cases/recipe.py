@@ -79,8 +79,9 @@ def loss(class_name: str, **arguments: Any) -> Spec:
 class Recipe:
     """Everything a training needs. `layers` are those of a Sequential model, the head last.
 
-    `fit` holds further arguments of `fit` (`class_weight`, `validation_split`, ...). `assemble`
-    builds and compiles the model; cases that no Sequential can show bring their own.
+    `fit` holds further arguments of `fit` (`class_weight`, `validation_split`, ...). `validates`
+    says whether it is given the held-out rows. `assemble` builds and compiles the model; cases
+    that no Sequential can show bring their own.
     """
 
     data: Callable[[], Data]
@@ -91,6 +92,7 @@ class Recipe:
     metrics: tuple[str, ...] = ()
     epochs: int = 100
     batch_size: int = 32
+    validates: bool = True
     fit: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     callbacks: tuple[Spec, ...] = ()
     assemble: Callable[[Recipe, Data], Model] | None = None

@@ -260,7 +260,8 @@ def _logarithmic_loss(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.square(ops.log(y_true + 5.0) - ops.log(y_pred)), axis=-1)
 
 
-def _broadcasting_loss() -> Any:
+def broadcasting_loss() -> Any:
+    """A squared error that subtracts (n, 1) predictions from (n,) targets as they come."""
     import keras
     from keras import ops
 
@@ -641,7 +642,7 @@ _CONTRACT = (
     _twin(
         "regression-mse",
         "broadcasting-loss",
-        setting(loss=Spec(_broadcasting_loss)),
+        setting(loss=Spec(broadcasting_loss)),
         "a Loss of one's own that subtracts (n, 1) predictions from (n,) targets",
         finds="target_rank",
         before=True,

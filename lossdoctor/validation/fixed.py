@@ -8,63 +8,36 @@ score and gets no WARNING and no ERROR.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import itertools
-import json
 import math
-import multiprocessing
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lossdoctor.cases import Case, Proof, Trial, cases, get_case
-from lossdoctor.finding import Finding, Severity
-from lossdoctor.record.run import RunRecord
+from lossdoctor.cases import Case, Proof, cases, get_case
+from lossdoctor.finding import Finding
+from lossdoctor.validation.training import (
+    Examination,
+    Training,
+    examine,
+    fresh,
+    in_processes,
+    load,
+    measure,
+    noting,
+    save,
+    stem,
+    train,
+)
+from lossdoctor.validation.words import share
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lossdoctor.engine import Diagnosis
-
 RECOVERED = 0.7
 """Share of the gap to the healthy twin that a remedy must close."""
-
-_TASKS_PER_PROCESS = 20
-"""TensorFlow keeps some memory of every model it has traced."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examination:
-    """What the doctor said of one case trained from one seed.
-
-    `found` and `found_before` (by `check_config` alone) are slugs and severities in ranked order.
-    `measures` holds the numbers of the proofs by their claim, `remedied` the twin's own after the
-    first remedy. `trouble` says why training, checking or the remedy raised.
-    """
-
-    case: str
-    seed: int
-    found: tuple[tuple[str, Severity], ...] = ()
-    found_before: tuple[tuple[str, Severity], ...] = ()
-    failed_rules: tuple[str, ...] = ()
-    measures: Mapping[str, float] = field(default_factory=dict)
-    remedied: float | None = None
-    trouble: Mapping[str, str] = field(default_factory=dict)
-
-    def alarms(self) -> tuple[str, ...]:
-        """Slugs of WARNING and ERROR, before and after training."""
-        both = (*self.found, *self.found_before)
-        return tuple(dict.fromkeys(slug for slug, level in both if level >= Severity.WARNING))
-
-    def rank(self, slugs: Sequence[str]) -> int | None:
-        """Place of the first finding of one of these rules, counted from 1."""
-        ranked = dict.fromkeys(slug for slug, _ in self.found)
-        return next((place for place, slug in enumerate(ranked, 1) if slug in slugs), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +149,10 @@ class ValidationResult:
         return " · ".join(
             text
             for total, text in (
-                (ranks, f"root cause first {_share([rank == 1 for rank in ranks])}"),
-                (ranks, f"among the first three {_share([(r or 9) <= 3 for r in ranks])}"),
-                (known, f"before training {_share(known)}"),
-                (quiet, f"healthy runs left alone {_share(quiet)}"),
+                (ranks, f"root cause first {share([rank == 1 for rank in ranks])}"),
+                (ranks, f"among the first three {share([(r or 9) <= 3 for r in ranks])}"),
+                (known, f"before training {share(known)}"),
+                (quiet, f"healthy runs left alone {share(quiet)}"),
             )
             if total
         )
@@ -248,7 +221,8 @@ def validate(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(case.name, seed, remedies, folder) for case in chosen for seed in seeds]
-    done = {(e.case, e.seed): e for e in _with_progress(tasks, jobs, console)}
+    examined_all = in_processes(_examine, tasks, jobs, console, lambda e: e.case)
+    done = {(e.case, e.seed): e for e in examined_all}
 
     def examined(name: str | None) -> tuple[Examination, ...]:
         return tuple(done[name, seed] for seed in seeds) if name else ()
@@ -271,124 +245,19 @@ class _Task:
     remedies: bool
     folder: Path | None
 
-    def path(self, suffix: str) -> Path | None:
-        stem = f"{self.case.replace('/', '--')}.{self.seed}"
-        return self.folder / f"{stem}{suffix}" if self.folder else None
-
-
-def _with_progress(
-    tasks: Sequence[_Task], jobs: int, console: Console | None
-) -> Iterator[Examination]:
-    from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = console or RichConsole(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with progress:
-        bar = progress.add_task("Training", total=len(tasks))
-        for examination in _examine_all(tasks, jobs):
-            progress.update(bar, advance=1, description=f"{examination.case:<45}")
-            yield examination
-
-
-def _examine_all(tasks: Sequence[_Task], jobs: int) -> Iterator[Examination]:
-    if jobs == 1:
-        yield from map(_examine, tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        jobs, context, initializer=_one_thread_each, max_tasks_per_child=_TASKS_PER_PROCESS
-    ) as pool:
-        futures = [pool.submit(_examine, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread_each() -> None:
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
-@dataclass(kw_only=True)
-class _Training:
-    """What training a task left behind; everything but the two records is kept as JSON."""
-
-    run: RunRecord | None = None
-    before: RunRecord | None = None
-    measures: dict[str, float] = field(default_factory=dict)
-    remedied: dict[str, float] = field(default_factory=dict)
-    trouble: dict[str, str] = field(default_factory=dict)
-
 
 def _examine(task: _Task) -> Examination:
-    case = get_case(task.case)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        training = _load(task, case) or _train(case, task.seed)
-        found, failed = _findings(training.run)
-        before, failed_before = _findings(training.before)
-        remedied = None
-        if task.remedies and case.broken and found and found[0].rule == case.must_find:
-            remedied = _remedied(case, task.seed, found[0], training)
-        _save(task, training)
-    return Examination(
-        case=case.name,
-        seed=task.seed,
-        found=tuple((f.rule, f.severity) for f in found),
-        found_before=tuple((f.rule, f.severity) for f in before),
-        failed_rules=tuple(dict.fromkeys((*failed, *failed_before))),
-        measures=training.measures,
-        remedied=remedied,
-        trouble=training.trouble,
-    )
-
-
-def _findings(record: RunRecord | None) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    from lossdoctor.engine import diagnose_record
-
-    if record is None:
-        return (), ()
-    diagnosis: Diagnosis = diagnose_record(record)
-    failed = (f"{o.rule}: {o.reason}" for o in diagnosis.outcomes if o.status == "failed")
-    return diagnosis.findings, tuple(failed)
-
-
-def _train(case: Case, seed: int) -> _Training:
-    from lossdoctor import LossDoctor, check_config
-
-    training = _Training()
-    trial = _fresh(case, seed)
-    if trial.y is not None:
-        with _noting(training.trouble, "check"):
-            training.before = check_config(
-                trial.model,
-                trial.y,
-                x=trial.X,
-                validation_data=(trial.X_val, trial.y_val) if trial.validates else None,
-                epochs=trial.epochs,
-                batch_size=trial.batch_size,
-                **trial.fit_options,
-            ).record
-    trial = _fresh(case, seed)
-    doctor = LossDoctor(verbose=0)
-    with _noting(training.trouble, "fit"):
-        trial.train([doctor])
-    with _noting(training.trouble, "record"):
-        training.run = doctor.record
-    training.measures = {claim: _measure(trial, proof) for claim, proof in _proofs(case).items()}
-    return training
+    case, seed = get_case(task.case), task.seed
+    kept_at = stem(task.folder, case, seed)
+    proofs = _proofs(case)
+    # Without one of the measures, a twin has come since to ask for it.
+    training = load(kept_at, proofs.keys()) or train(case, seed, proofs.values())
+    examination, found = examine(case, seed, training)
+    if task.remedies and case.broken and found and found[0].rule == case.must_find:
+        remedied = _remedied(case, seed, found[0], training)
+        examination = replace(examination, remedied=remedied)
+    save(kept_at, training)
+    return examination
 
 
 def _proofs(case: Case) -> dict[str, Proof]:
@@ -397,84 +266,21 @@ def _proofs(case: Case) -> dict[str, Proof]:
     return {proof.claim: proof for proof in (case.proof, *(twin.proof for twin in twins))}
 
 
-def _remedied(case: Case, seed: int, finding: Finding, training: _Training) -> float | None:
+def _remedied(case: Case, seed: int, finding: Finding, training: Training) -> float | None:
     training.trouble.pop("remedy", None)
     code = finding.remedies[0].code if finding.remedies else ""
     if not code:
         training.trouble["remedy"] = "the first remedy has no code"
     elif code not in training.remedied:
-        trial = _fresh(case, seed)
-        with _noting(training.trouble, "remedy"):
+        trial = fresh(case, seed)
+        with noting(training.trouble, "remedy"):
             trial.apply(code)
             trial.train()
-            training.remedied[code] = _measure(trial, case.proof)
+            training.remedied[code] = measure(trial, case.proof)
     return training.remedied.get(code)
 
 
-def _fresh(case: Case, seed: int) -> Trial:
-    import keras
-
-    keras.backend.clear_session()
-    return case.materialize(seed)
-
-
-def _measure(trial: Trial, proof: Proof) -> float:
-    if not trial.logs:
-        return proof.worst
-    try:
-        value = float(proof.measure(trial))
-    except Exception:
-        # A model that cannot even predict has done its worst.
-        return proof.worst
-    return value if math.isfinite(value) else proof.worst
-
-
-@contextlib.contextmanager
-def _noting(trouble: dict[str, str], place: str) -> Iterator[None]:
-    """Note an exception instead of ending the validation of all other cases."""
-    try:
-        yield
-    except Exception as error:
-        first_line = next(iter(str(error).strip().splitlines()), "")
-        trouble[place] = f"{type(error).__name__}: {first_line[:200]}"
-
-
-def _load(task: _Task, case: Case) -> _Training | None:
-    notes = task.path(".json")
-    if notes is None or not notes.exists():
-        return None
-    kept = json.loads(notes.read_text(encoding="utf-8"))
-    if not _proofs(case).keys() <= kept["measures"].keys():
-        # Since then a twin has come to ask for another measure.
-        return None
-    records: dict[str, Any] = {}
-    for name in ("run", "before"):
-        path = task.path(f".{name}.lossdoctor")
-        records[name] = RunRecord.load(path) if path and path.exists() else None
-    return _Training(**records, **kept)
-
-
-def _save(task: _Task, training: _Training) -> None:
-    notes = task.path(".json")
-    if notes is None:
-        return
-    for name, record in (("run", training.run), ("before", training.before)):
-        path = task.path(f".{name}.lossdoctor")
-        if path and record is not None:
-            record.save(path)
-    kept = {
-        f.name: getattr(training, f.name)
-        for f in dataclasses.fields(training)
-        if f.name not in ("run", "before")
-    }
-    notes.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-
-
 # Words ----------------------------------------------------------------------------------------
-
-
-def _share(right: Sequence[bool]) -> str:
-    return f"{sum(right)}/{len(right)} ({sum(right) / max(len(right), 1):.1%})"
 
 
 def _listed(values: Sequence[object]) -> str:
