@@ -191,6 +191,20 @@ class Architecture:
         )
 
     @cached_property
+    def hidden_softmaxes(self) -> tuple[LayerRecord, ...]:
+        """Layers of weights with a softmax whose output the next layer of weights reads."""
+        heads = {output.layer for output in self.setup.model.outputs}
+        return tuple(
+            layer
+            for index, layer in enumerate(self.layers)
+            if layer.activation == "softmax"
+            and index not in heads
+            and layer.class_name in AFFINE
+            and not layer.custom
+            and any(True for _ in self._next_weighted(index))
+        )
+
+    @cached_property
     def saturating_runs(self) -> tuple[tuple[LayerRecord, ...], ...]:
         """Longest chains of hidden layers with a saturating activation and no normalization."""
         heads = {output.layer for output in self.setup.model.outputs}

@@ -12,6 +12,8 @@ from lossdoctor.evidence.output_head import CLASS_LOSSES, LossFamily
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord
 
+FEWEST_ROWS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
@@ -22,6 +24,11 @@ class Coverage:
     only_validated: tuple[int, ...]
     never: tuple[int, ...]
     """Units below the highest class seen, or one-hot columns, no training label belongs to."""
+
+    @property
+    def nothing_to_tell_apart(self) -> bool:
+        """Every training label is the same, and there are enough of them to expect otherwise."""
+        return self.judged.labels.kind is Kind.CONSTANT and self.judged.labels.rows >= FEWEST_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)

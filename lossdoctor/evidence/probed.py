@@ -44,6 +44,31 @@ class Signal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinearReach:
+    """How much of the targets a linear function of the inputs can explain at most (`r2`, on the
+    rows it was fitted to), and how much there is to explain.
+
+    `present` is the out-of-fold R² of simple models that are not linear, or 1 where the inputs are
+    discrete patterns that never come with two different targets; None where it is not known.
+    """
+
+    r2: float
+    present: float | None
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        _require_table(record)
+        if "linear_fit" not in record.probes:
+            raise NotRecorded.of(record, "a linear fit", f"needs {_NO_TABLE}")
+        inputs = _inputs(record)
+        patterns = bool(inputs) and all(is_discrete(summary) for summary in inputs)
+        distinct = all(summary.duplicate_fraction == 0 for summary in inputs)
+        consistent = record.probes.get("conflicting_labels") == 0 or distinct
+        present = 1.0 if patterns and consistent else record.probes.get("signal")
+        return cls(r2=record.probes["linear_fit"], present=present)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelAgreement:
     """How the labels agree with those around them.
 

@@ -252,7 +252,8 @@ def rounded(rate: float) -> float:
 
 
 def _leverage(series: VariableSeries) -> Floats:
-    return np.asarray(series.gradient_norm * series.weight_norm, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(series.gradient_norm * series.weight_norm, dtype=np.float64)
 
 
 _UNKNOWN = WeightRecord(name="", path="", shape=(), trainable=True)

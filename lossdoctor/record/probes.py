@@ -8,6 +8,7 @@ nothing, and no probe is returned for them.
 | probe | what it is |
 |---|---|
 | `signal` | best out-of-fold R² (on one-hot columns for classes) of a linear model, nearest neighbors and a small forest |
+| `linear_fit` | R² of the best linear function on the very rows it was fitted to, the most a model without hidden units can explain |
 | `signal_rows` | how many rows it rests on |
 | `minority_rows` | how many of them are not of the most frequent class |
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
@@ -74,6 +75,7 @@ def probe_data(
     if target is None or not fit_models:
         return found
     table, target = _usable(table, target)
+    found |= _linear_fit(table, target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return found
     classes = _classes(target)
@@ -168,6 +170,19 @@ def _signal(table: Floats, target: Floats) -> dict[str, float]:
     predicted = [cross_val_predict(m, table, target, cv=folds) for m in _models(len(table))]
     scores = [_r2(target, np.asarray(p, dtype=np.float64)) for p in predicted]
     return {"signal": max(scores), "signal_rows": float(len(table))}
+
+
+def _linear_fit(table: Floats, target: Floats) -> dict[str, float]:
+    varies = (table.std(axis=0) > 0).any() and (target.std(axis=0) > 0).any()
+    if not varies or len(table) <= table.shape[1] + 1:
+        return {}
+    classes = _classes(target)
+    wanted = target if classes is None else _one_hot(classes)
+    scale = table.std(axis=0)
+    scaled = (table - table.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    columns = np.column_stack([scaled, np.ones(len(table))])
+    weights = np.linalg.lstsq(columns, wanted, rcond=None)[0]
+    return {"linear_fit": _r2(wanted, columns @ weights)}
 
 
 def _validation(

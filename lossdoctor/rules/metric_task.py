@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.evidence.label_encoding import Judged
+from lossdoctor.evidence.label_encoding import Judged, Kind
 from lossdoctor.evidence.metric_fit import MetricFault, MetricFit
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
@@ -60,6 +60,8 @@ class MetricTask(Rule):
 
 
 def _remedy(setup: Setup, metric: MetricRecord, judged: Judged, fault: MetricFault) -> Remedy:
+    if fault is MetricFault.ON_OTHER_LABELS and judged.labels.kind is not Kind.SIGN:
+        return Remedy(text=_NUMBER_FROM_0)
     text, replacement = _REPLACEMENT.get(fault, _BY_SHAPE)
     if len(setup.losses) != 1:
         return Remedy(text=text)
@@ -90,6 +92,10 @@ _REPLACEMENT: dict[MetricFault, tuple[str, str]] = {
         Code('keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")'),
     ),
 }
+_NUMBER_FROM_0 = (
+    "Number the classes from 0 and give the head one softmax unit for each (one sigmoid unit for "
+    "two): accuracy then compares classes with classes."
+)
 _SIGN_ACCURACY = """\
 def sign_accuracy(y_true, y_pred):
     y_true = keras.ops.cast(keras.ops.reshape(y_true, keras.ops.shape(y_pred)), y_pred.dtype)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from lossdoctor.evidence.architecture import Architecture
+from lossdoctor.evidence.probed import LinearReach
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.architecture import change_layers, listed
+from lossdoctor.finding import Finding, Measurement, Severity, Stage
+from lossdoctor.rules._remedies.architecture import activate, insert_hidden_layer
 from lossdoctor.rules._rule import Findings, Rule, threshold
+
+HALF = 0.5
+"""Whoever has learned half of a task is not kept from it by being linear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,15 +19,19 @@ class MissingHiddenActivation(Rule):
 
     **What it detects.** Dense and convolutional layers without activation whose output reaches the
     next such layer through linear operations only (dropout, flattening, averaging, batch
-    normalization, ...).
+    normalization, ...); and a model without a hidden layer before a task that is not linear.
 
     **Why it matters.** A linear function of a linear function is linear: the two layers can do no
     more than one. Without any activation the whole network is a linear or logistic regression,
     and a ring around another ring stays out of its reach however long it trains.
 
-    **How it is measured.** On the model's graph, from each layer to what reads it.
+    **How it is measured.** On the model's graph, from each layer to what reads it. Whether a linear
+    model is enough is seen from the best linear fit to the training rows: where it explains next
+    to nothing of targets that other simple models, or each pattern of the inputs, determine, the
+    finding is an ERROR.
 
-    **How to fix it.** An activation in the first layer of each pair.
+    **How to fix it.** An activation in the first layer of each pair; a hidden layer where there is
+    none.
 
     **When it is wrong.** Linear pairs are meant in bottlenecks, up-convolutions, separable
     convolutions and projections into recurrence or attention, which are left out. On a linear
@@ -36,7 +43,16 @@ class MissingHiddenActivation(Rule):
     title = "No activation between hidden layers"
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
-    explains = frozenset({"loss_plateau", "underfitting", "constant_predictions"})
+    explains = frozenset(
+        {
+            "constant_predictions",
+            "loss_plateau",
+            "low_learning_rate",
+            "saturated_output",
+            "underfitting",
+            "undertrained",
+        }
+    )
 
     solved: float = threshold(
         0.95,
@@ -45,9 +61,33 @@ class MissingHiddenActivation(Rule):
         source="a linear model that leaves a twentieth of the errors has a linear task before it",
     )
 
-    def check(self, architecture: Architecture, outcome: TrainingOutcome | None) -> Findings:
+    linear_fit: float = threshold(
+        0.25,
+        fires="below",
+        unit="of the targets' variance explained by the best linear function",
+        source="0 for XOR, parity and rings; a classification that a line solves stays above 0.6",
+    )
+    out_of_reach: float = threshold(
+        0.25,
+        fires="above",
+        unit="of the variance, explained by others and not by the best linear function",
+        source="the same margin as for underfitting",
+    )
+
+    def check(
+        self,
+        architecture: Architecture,
+        outcome: TrainingOutcome | None,
+        reach: LinearReach | None,
+    ) -> Findings:
         pairs = architecture.linear_pairs
+        learned = outcome is not None and outcome.share >= HALF
+        beyond = None
+        if reach is not None and not learned and architecture.is_linear_throughout:
+            beyond = self._beyond(reach)
         if not pairs:
+            if beyond is not None and reach is not None:
+                yield self._no_hidden_layer(architecture, reach, beyond)
             return
         first = list(dict.fromkeys(pair.first.name for pair in pairs))
         solved = outcome is not None and outcome.share >= self.solved
@@ -61,12 +101,13 @@ class MissingHiddenActivation(Rule):
                 else ", so the two do no more than one of them could."
             )
         )
+        if beyond is not None and reach is not None:
+            message = f"{message[:-1]}, and the best one explains {reach.r2:.0%} of these targets."
         if solved and outcome is not None:
             message += f" For this task that is enough: {outcome.sentence}."
-        activation = _usual_activation(architecture)
         yield self.finding(
             message,
-            severity=Severity.INFO if solved else None,
+            severity=Severity.INFO if solved else Severity.ERROR if beyond else None,
             measurements=[
                 Measurement(
                     name="linear pairs",
@@ -74,31 +115,32 @@ class MissingHiddenActivation(Rule):
                     unit="pairs of layers",
                     threshold=0,
                     fires="above",
-                )
+                ),
+                *(beyond or ()),
             ],
             layers=first,
-            remedies=[
-                Remedy(
-                    text=f"Give {listed(first)} activation={activation!r}"
-                    + (
-                        ", which trains well at any depth."
-                        if activation == "relu"
-                        else ", as the model's other hidden layers have."
-                    ),
-                    code=change_layers(
-                        architecture.setup, {name: {"activation": activation} for name in first}
-                    ),
-                )
-            ],
+            remedies=[activate(architecture, first)],
         )
 
+    def _beyond(self, reach: LinearReach) -> tuple[Measurement, ...] | None:
+        """What shows that no linear model can solve this task; None where nothing does."""
+        if reach.present is None or reach.r2 >= self.linear_fit:
+            return None
+        missed = reach.present - reach.r2
+        if missed <= self.out_of_reach:
+            return None
+        return (self.measure("linear_fit", reach.r2), self.measure("out_of_reach", missed))
 
-def _usual_activation(architecture: Architecture) -> str:
-    used = Counter(
-        layer.activation
-        for layer in architecture.hidden_weighted
-        if layer.activation in ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh")
-        and layer.class_name not in ("LSTM", "GRU", "SimpleRNN")
-    )
-    common = used.most_common(1)
-    return str(common[0][0]) if common else "relu"
+    def _no_hidden_layer(
+        self, architecture: Architecture, reach: LinearReach, beyond: tuple[Measurement, ...]
+    ) -> Finding:
+        head = architecture.setup.head_layer()
+        return self.finding(
+            "The model has no hidden layer, so it can only learn a linear function of its inputs, "
+            f"and the best one explains {reach.r2:.0%} of these targets.",
+            title="No hidden layer",
+            severity=Severity.ERROR,
+            measurements=beyond,
+            layers=[head.name] if head else [],
+            remedies=[insert_hidden_layer(architecture.setup)],
+        )

@@ -71,7 +71,8 @@ def test_only_tables_are_probed():
 
 def test_too_little_data_constant_inputs_and_nan_rows():
     x = RANDOM.normal(size=(100, 3))
-    assert probe_data([x[:59]], [x[:59, 0]]) == {}
+    assert probe_data([x[:59]], [x[:59, 0]]).keys() == {"linear_fit"}
+    assert probe_data([x[:4]], [x[:4, 0]]) == {}
     assert probe_data([np.ones((100, 3))], [x[:, 0]]) == {}
     broken = x.copy()
     broken[3] = np.nan
@@ -81,3 +82,10 @@ def test_too_little_data_constant_inputs_and_nan_rows():
 def test_the_same_data_give_the_same_numbers():
     x, y = blobs(300)
     assert probe_data([x], [y]) == probe_data([x], [y])
+
+
+def test_a_linear_fit_is_taken_of_the_smallest_truth_table():
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    assert probe_data([x], [np.array([0, 1, 1, 0])])["linear_fit"] == pytest.approx(0)
+    assert probe_data([x], [np.array([0, 0, 0, 1])])["linear_fit"] == pytest.approx(2 / 3)
+    assert probe_data([x], [np.zeros(4)]) == {}

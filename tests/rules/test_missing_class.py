@@ -60,3 +60,15 @@ def test_not_applicable_to_quantities():
     assert outcome_of("missing_class", RunRecord(source="history")).status == "not_applicable"
     without = dataclasses.replace(numbers, train=None)
     assert outcome_of("missing_class", without).status == "not_applicable"
+
+
+def test_labels_that_are_all_the_same():
+    sigmoid = mlp(activation="sigmoid")
+    (finding,) = of(np.zeros(120), model=sigmoid, loss="binary_crossentropy")
+    assert finding.severity is Severity.ERROR
+    assert finding.message == (
+        "All 120 training labels of layer 'dense_1' are 0, so there is nothing to tell apart."
+    )
+    assert of(np.full(120, 2))[0].severity is Severity.ERROR
+    assert not of(np.zeros(9), model=sigmoid, loss="binary_crossentropy")
+    assert not of(np.r_[np.zeros(119), 1], model=sigmoid, loss="binary_crossentropy")

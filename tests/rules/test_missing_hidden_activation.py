@@ -73,3 +73,49 @@ def test_not_applicable_without_a_graph():
     subclassed = dataclasses.replace(mlp(), graph_known=False, kind="subclassed")
     assert outcome_of(SLUG, config_record(model=subclassed)).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+def on_xor(hidden=(), **probes):
+    record = config_record(
+        model=mlp(inputs=2, hidden=hidden, activation="sigmoid"),
+        loss="binary_crossentropy",
+        x=XOR,
+        y=XOR.sum(axis=1) % 2,
+        probes=probes,
+    )
+    return findings_of(SLUG, record)
+
+
+def test_a_model_without_hidden_layer_before_a_task_no_line_solves():
+    (finding,) = on_xor(linear_fit=0.0)
+    assert finding.severity is Severity.ERROR
+    assert "has no hidden layer" in finding.message
+    assert "the best one explains 0% of these targets" in finding.message
+    assert 'keras.layers.Dense(32, activation="relu")' in finding.remedies[0].code
+    (finding,) = on_xor(((8, "linear"),), linear_fit=0.0)
+    assert finding.severity is Severity.ERROR
+    assert "'dense' and 'dense_1'" in finding.message
+
+
+def test_a_line_may_be_enough_and_a_non_linear_model_is_not_asked():
+    assert not on_xor()
+    assert not on_xor(linear_fit=0.26)
+    assert not on_xor(((8, "tanh"),), linear_fit=0.0)
+
+
+def test_tables_need_a_simple_model_that_does_better():
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    model = mlp(inputs=2, hidden=(), activation="sigmoid")
+
+    def of(signal, share=None):
+        probes = {"linear_fit": 0.02, "signal": signal}
+        record = config_record(model=model, x=x, y=x[:, 0] * x[:, 1] > 0, probes=probes)
+        return findings_of(SLUG, record if share is None else learned(record, share))
+
+    assert of(0.28)
+    assert not of(0.26)
+    assert of(0.8, share=0.4)
+    assert not of(0.8, share=0.6)

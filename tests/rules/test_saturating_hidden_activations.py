@@ -50,3 +50,13 @@ def test_a_run_that_got_through_makes_it_information():
 
 def test_not_applicable_without_a_model():
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_a_softmax_in_a_hidden_layer():
+    (finding,) = found(((50, "softmax"), (20, "relu")))
+    assert finding.severity is Severity.WARNING
+    assert "'dense', before the head, ends in a softmax, whose 50 units" in finding.message
+    assert '"dense": {"activation": "relu"' in finding.remedies[0].code
+    record = config_record(model=mlp(hidden=((50, "softmax"),)), y=Y)
+    assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO
+    assert not findings_of(SLUG, config_record(model=mlp(units=3, activation="softmax"), y=Y))

@@ -15,7 +15,14 @@ from lossdoctor.rules._remedies.architecture import change_layers
 from lossdoctor.rules._remedies.code import compile_code
 from lossdoctor.rules._remedies.step_size import set_rate
 
-SATURATING = {"sigmoid": 0.25, "hard_sigmoid": 0.2, "tanh": 1.0, "softsign": 1.0, "hard_tanh": 1.0}
+SATURATING = {
+    "sigmoid": 0.25,
+    "softmax": 0.25,
+    "hard_sigmoid": 0.2,
+    "tanh": 1.0,
+    "softsign": 1.0,
+    "hard_tanh": 1.0,
+}
 """Activations with flat tails, and the largest slope of each."""
 LARGE_UPDATE = 0.2
 """A single step beyond this share of the weights can kill units or drive them into the tails."""
