@@ -34,7 +34,7 @@ class Signal:
     def from_record(cls, record: RunRecord) -> Self:
         _require_table(record)
         if "signal" not in record.probes:
-            raise NotRecorded.of(record, "signal", f"needs 60 examples and {_NO_TABLE}")
+            raise NotRecorded.of(record, "simple models", f"they need 60 examples and {_NO_TABLE}")
         return cls(
             r2=record.probes["signal"],
             rows=int(record.probes["signal_rows"]),
@@ -99,7 +99,7 @@ class LabelAgreement:
             raise NotApplicable("the loss is not one for classes")
         probes = record.probes
         if "label_noise" not in probes or "signal" not in probes:
-            raise NotRecorded.of(record, "label noise", f"needs classes and {_NO_TABLE}")
+            raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
         interior = probes["label_noise"]
         excess, error = _excess(probes)
         return cls(

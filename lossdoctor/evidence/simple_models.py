@@ -18,7 +18,5 @@ class SimpleModels:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         if "signal" not in record.probes:
-            raise NotRecorded.of(
-                record, "a simple model's fit", "it needs a table of numbers as input"
-            )
+            raise NotRecorded.of(record, "simple models", "they need a table of numbers as input")
         return cls(signal=record.probes["signal"])

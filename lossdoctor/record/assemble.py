@@ -221,6 +221,12 @@ class RunAssembler:
         if inputs and len(inputs) == len(train.sampled_inputs):
             with noting(missing, "activations"):
                 fields["activations"] = measure_activations(self.model, model, inputs)
+        # Simple models tell why a run learned little; a run that learned need not wait.
+        in_doubt = any(
+            _learned_little(side, data.losses) for side in (data.train, data.validation) if side
+        )
+        if not in_doubt:
+            missing["simple models"] = "fitted after runs that learned little; this one learned"
         with noting(missing, "data probes"):
             fields["probes"] = probe_data(
                 train.sampled_inputs,
@@ -228,12 +234,7 @@ class RunAssembler:
                 validation_inputs=validation.sampled_inputs,
                 validation_targets=validation.sampled_targets,
                 rows=train.rows,
-                # Simple models tell why a run learned little; a run that learned need not wait.
-                fit_models=any(
-                    _learned_little(side, data.losses)
-                    for side in (data.train, data.validation)
-                    if side
-                ),
+                fit_models=in_doubt,
             )
         return data, fields
 
@@ -248,9 +249,9 @@ class _Data:
     validation: DataRecord | None
 
 
-_LEARNED_LITTLE = 0.6
-"""From this share of a constant prediction's loss on, 98 % of sound runs end below (see
-`HighLearningRate.remaining`)."""
+_LEARNED_LITTLE = 0.3
+"""Share of a constant prediction's loss: half of what 98 % of sound runs end below (see
+`HighLearningRate.remaining`), as a model too small for its task gets that far, too."""
 
 
 def _learned_little(side: DataRecord, losses: tuple[LossRecord, ...]) -> bool:
