@@ -140,19 +140,18 @@ def _features(summary: TensorSummary) -> tuple[Floats, Floats]:
     )
 
 
-def _spread_error(summary: TensorSummary) -> Floats:
-    """Largest standard error of the logarithm of each feature's standard deviation.
+def _kurtosis(summary: TensorSummary) -> Floats:
+    """The largest that each feature's kurtosis can be, and at least that of a normal one.
 
-    The spread of a feature that seldom varies is the work of a few rows. Its fourth moment is at
-    most its variance times the squared distance of its farthest value.
+    Its fourth moment is at most its variance times the squared distance of its farthest value.
     """
     means, deviations = _features(summary)
     has_range = len(summary.feature_min) == len(means)
     low = summary.feature_min if has_range else summary.min
     high = summary.feature_max if has_range else summary.max
     farthest = np.maximum(np.asarray(high) - means, means - np.asarray(low))
-    kurtosis = (farthest / np.where(deviations > 0, deviations, np.inf)) ** 2
-    return np.asarray(np.sqrt(np.maximum(kurtosis - 1, 2) / (4 * summary.rows)), dtype=np.float64)
+    bound = (farthest / np.where(deviations > 0, deviations, np.inf)) ** 2
+    return np.asarray(np.maximum(bound, 3.0), dtype=np.float64)
 
 
 def _gaps(
@@ -181,8 +180,14 @@ def _stretches(
 ) -> Floats:
     varies = (deviations > 0) & (other_deviations > 0)
     ratio = np.where(varies, other_deviations, 1.0) / np.where(varies, deviations, 1.0)
-    error = np.hypot(_spread_error(train), _spread_error(validation))
-    beyond_chance = np.abs(np.log(ratio)) > limit * error
+    tails = _kurtosis(train), _kurtosis(validation)
+    variance = (tails[0] - 1) / train.rows + (tails[1] - 1) / validation.rows
+    beyond_error = np.abs(np.log(ratio)) > limit * np.sqrt(variance / 4)
+    # The spread of a feature that seldom varies is the work of a few rows, one in `kurtosis`: a
+    # side too small to hold any of them looks narrow by chance.
+    narrow = ratio < 1
+    carriers = np.where(narrow, validation.rows / tails[0], train.rows / tails[1])
+    beyond_chance = beyond_error & (np.exp(-carriers) < 2 * scipy.stats.norm.sf(limit))
     return np.where(beyond_chance, np.maximum(1.0, np.maximum(ratio, 1 / ratio / _NARROWER)), 1.0)
 
 

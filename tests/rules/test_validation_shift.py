@@ -60,6 +60,13 @@ def test_silent_on_noise_small_shifts_and_rare_features():
     assert found(rare - 0.64, other - 0.64) == ()
 
 
+def test_a_side_with_few_rows_may_miss_a_rarely_lit_pixel():
+    x, v = X.copy(), V[:60].copy()
+    x[:, 5], v[:, 5] = 0.0, 0.0
+    x[::50, 5], v[0, 5] = 1.0, 0.01
+    assert found(x=x, v=v, w=W[:60]) == ()
+
+
 def test_thresholds():
     def shifted(by):
         v = V - V.mean(axis=0) + X.mean(axis=0)
