@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Collection, Iterable
@@ -16,6 +17,7 @@ from lossdoctor.record.lifetime import RunningFit
 from lossdoctor.record.recorder import Recorder
 from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
+from lossdoctor.report.live import LiveReport
 from lossdoctor.rules import Rule
 
 
@@ -47,7 +49,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         rules: Rule instances to run; by default all of them. Of two instances of one rule the
             last one counts: `rules=[*default_rules(), VanishingGradients(norm_ratio=1e-5)]`.
         ignore: Slugs of rules to leave out.
-        verbose: 0 prints nothing, 1 the report after training, 2 also what was clear.
+        verbose: 0 prints nothing; 1 the report after training, and a line at once for every error
+            that is certain before it ends; 2 also such warnings, and what was clear.
         stop_on: `"error"` diagnoses after every epoch and sets `model.stop_training` at the first
             ERROR that training longer cannot cure. None never stops.
         record_path: Where to save the record at the end of training.
@@ -89,6 +92,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         self._assembler: RunAssembler | None = None
         self._record: RunRecord | None = None
         self._report: Report | None = None
+        self._live: LiveReport | None = None
 
     @property
     def record(self) -> RunRecord:
@@ -138,9 +142,12 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             self._give_up(error)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._recorder is None:
+        if self._recorder is None or self._assembler is None:
             return
         try:
+            # Not at an epoch's end: there the progress bar's line is still open.
+            if self.verbose and self.model.built:
+                self._look(self._recorder, self._assembler)
             # Not in `on_train_begin`: another callback may still raise there, and nobody is told.
             if not self._attached:
                 self._recorder.attach()
@@ -203,6 +210,21 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
                 self.report.print(verbose=self.verbose > 1)
         except Exception as error:
             self._give_up(error)
+
+    def _look(self, recorder: Recorder, assembler: RunAssembler) -> None:
+        """Say what is certain about the run already."""
+        if self._live is None:
+            least = Severity.ERROR if self.verbose == 1 else Severity.WARNING
+            self._live = LiveReport(self.rules, self.ignore, least=least)
+
+        def record() -> RunRecord:
+            if not assembler.completed_epochs:
+                return assembler.configuration()
+            return assembler.record(recorder, measure=False)
+
+        # What fails here is told at the end; the recording must not end with it.
+        with contextlib.suppress(Exception):
+            self._live.look(record, alarm=recorder.first_bad is not None)
 
     def _stop_on_error(self, recorder: Recorder, assembler: RunAssembler) -> None:
         """Measuring the model costs as much as a short epoch: do so to confirm what the record

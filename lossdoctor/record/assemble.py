@@ -133,6 +133,19 @@ class RunAssembler:
             penalty=np.array(self._penalties) if len(self._penalties) == count else np.empty(0),
         )
 
+    def configuration(self) -> RunRecord:
+        """What is known before the first step: the built model and what it was compiled with."""
+        self.open()
+        assert self.structure is not None
+        return RunRecord(
+            source="config",
+            versions=self.versions,
+            model=self.structure,
+            losses=snapshot_losses(self.model, self.structure.outputs),
+            optimizer=self.optimizer,
+            fit=self.fit,
+        )
+
     def record(
         self, recorder: Recorder, *, stopped: str | None = None, measure: bool = True
     ) -> RunRecord:
