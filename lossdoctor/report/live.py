@@ -105,8 +105,9 @@ def line(finding: Finding, record: RunRecord) -> str:
 
 
 def _is_broken(record: RunRecord) -> bool:
-    losses = record.history.logs.get("loss", ()) if record.history else ()
-    return record.non_finite is not None or (len(losses) > 0 and not math.isfinite(losses[-1]))
+    losses = record.history.logs.get("loss") if record.history else None
+    nowhere = losses is not None and len(losses) > 0 and not math.isfinite(losses[-1])
+    return record.non_finite is not None or nowhere
 
 
 class _Lines:
