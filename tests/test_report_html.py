@@ -44,7 +44,7 @@ def parse(text):
 def test_order_verdict_findings_run_everything_checked():
     text = render(report(caused(), record=full_record()))
     marks = [
-        "<h1>This run cannot be right as it stands; fix this first: Cause.</h1>",
+        '<h1 class="ld-verdict">This run cannot be right as it stands; fix this first: Cause.</h1>',
         "Other cause",
         "The run at a glance",
         "Everything checked",
@@ -88,7 +88,7 @@ def test_code_can_be_copied_whole():
 
 def test_a_healthy_run_says_so_and_shows_no_findings_section():
     text = render(report())
-    assert "<h1>Nothing to fix: 2 checks clear" in text
+    assert '<h1 class="ld-verdict">Nothing to fix: 2 checks clear' in text
     assert 'aria-label="Findings"' not in text
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 import lossdoctor
 from lossdoctor.finding import Measurement
+from lossdoctor.report import triage
+from lossdoctor.report.triage import Run
 from tests.reports import CODE, caused, finding, full_record, report
 
 
@@ -17,7 +19,8 @@ def schema():
 def conforms(value, rule, root):
     """Check `value` against the part of JSON Schema that schema.json uses."""
     if "$ref" in rule:
-        return conforms(value, root["$defs"][rule["$ref"].rpartition("/")[2]], root)
+        named = rule["$ref"].removeprefix("#/$defs/")
+        return conforms(value, root if named == "#" else root["$defs"][named], root)
     if "anyOf" in rule:
         return any(conforms(value, option, root) for option in rule["anyOf"])
     if "const" in rule:
@@ -53,6 +56,14 @@ def test_the_dict_follows_the_published_schema():
     for made in (report(), report(caused()), report(caused(), record=full_record())):
         assert conforms(json.loads(made.render("json")), rules, rules)
         assert json.loads(made.render("json")) == made.to_dict()
+
+
+def test_many_reports_follow_it_too():
+    rules = schema()
+    runs = (Run(name="a", report=report(caused())), Run(name="b", error="not readable"))
+    assert conforms(json.loads(triage.render(runs, "json")), rules["$defs"]["triage"], rules)
+    broken = {"format": "lossdoctor-triage", "version": 1, "runs": [{"run": "a"}]}
+    assert not conforms(broken, rules["$defs"]["triage"], rules)
 
 
 def test_the_schema_covers_every_field():

@@ -2,6 +2,7 @@ import io
 import json
 
 from lossdoctor.finding import Severity
+from lossdoctor.report.html import MOST_REPORTS
 from lossdoctor.report.triage import Run, print_table, render, summary, triage
 from tests.reports import caused, finding, outcome, report
 
@@ -60,7 +61,19 @@ def test_github():
     assert "::error title=runs/odd::runs/odd is no training history." in text
 
 
-def test_html():
+def test_html_links_each_troubled_run_to_its_report():
     text = render((*RUNS, Run(name="<script>alert(1)</script>", report=report())), "html")
     assert "<td>Slow</td>" in text
     assert "<script>alert" not in text
+    for number, name in enumerate(("worse", "bad", "slow")):
+        assert f'<a href="#run-{number}"><code>runs/{name}</code></a>' in text
+        assert f'id="run-{number}"><summary><code>runs/{name}</code></summary>' in text
+    assert text.count("Everything checked</h3>") == 3
+    assert "shows the report of one" not in text
+
+
+def test_html_holds_the_most_troubled_reports_and_says_so():
+    many = [Run(name=str(i), report=report((finding("slow"),))) for i in range(MOST_REPORTS + 2)]
+    text = render(triage(many), "html")
+    assert text.count('class="ld-run"') == MOST_REPORTS
+    assert "2 more with findings" in text

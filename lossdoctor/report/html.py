@@ -31,22 +31,37 @@ _STATUS = {
 }
 
 
+MOST_REPORTS = 30
+"""So many reports make a page of a few megabytes, which is what browsers open at once."""
+
+
 def render(report: Report) -> str:
     """The report as a whole page."""
-    return _template("page.html.j2").render(title=report.verdict, **_context(report))
+    return _template("page.html.j2").render(title=report.verdict, level=1, **_context(report))
 
 
 def render_fragment(report: Report) -> str:
     """The report as a part of another page, in that page's colors."""
-    return _template("fragment.html.j2").render(**_context(report))
+    return _template("fragment.html.j2").render(level=1, **_context(report))
 
 
 def render_triage(runs: Sequence[Run], summary: str) -> str:
-    """Many runs in one table on one page."""
-    return _template("triage.html.j2").render(runs=runs, title=summary, **_shared())
+    """Many runs in one table on one page, with the reports of the most troubled ones."""
+    template = _template("report.html.j2")
+    entries: list[dict[str, Any]] = [{"run": run, "place": "", "report": ""} for run in runs]
+    troubled = [e for e in entries if e["run"].report and e["run"].report.problems]
+    for number, shown in enumerate(troubled[:MOST_REPORTS]):
+        context = _context(shown["run"].report, all_pictures=False)
+        shown |= {"place": f"run-{number}", "report": Markup(template.render(level=2, **context))}
+    return _template("triage.html.j2").render(
+        entries=entries,
+        left_out=max(0, len(troubled) - MOST_REPORTS),
+        title=summary,
+        **_shared(),
+    )
 
 
-def _context(report: Report) -> dict[str, Any]:
+def _context(report: Report, *, all_pictures: bool = True) -> dict[str, Any]:
     # A picture is drawn once, with the first finding it proves; the others point there.
     proofs: dict[int, list[plots.Panel]] = {}
     seen_above: dict[int, list[str]] = {}
@@ -57,7 +72,8 @@ def _context(report: Report) -> dict[str, Any]:
                 proofs.setdefault(id(finding), []).append(panel)
             else:
                 seen_above.setdefault(id(finding), []).append(panel.title)
-        rest += [] if panel.findings else [panel]
+        if not panel.findings and (all_pictures or panel.picture.name == "loss"):
+            rest.append(panel)
     return _shared() | {
         "report": report,
         "verdict": report.verdict,

@@ -21,3 +21,11 @@ for (const button of document.querySelectorAll(".lossdoctor .ld-copy[hidden]")) 
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll(".lossdoctor details:not(.ld-about)")) details.open = true;
 });
+{
+  const reveal = () => {
+    const linked = document.getElementById(location.hash.slice(1));
+    if (linked instanceof HTMLDetailsElement) linked.open = true;
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+}
