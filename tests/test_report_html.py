@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 from lossdoctor.finding import Severity
+from lossdoctor.report import triage
 from lossdoctor.report.html import render, render_fragment
+from lossdoctor.report.triage import Run
 from tests.reports import CODE, OUTCOMES, caused, finding, full_record, outcome, report
 
 SCRIPT = "<script>alert(1)</script>"
@@ -118,6 +120,16 @@ CHROMIUM = next(
 )
 
 
+def browse(tmp_path, address):
+    """The page as it stands once its scripts have run."""
+    return subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900",
+         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000",
+         "--dump-dom", address],
+        capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium browser")
 def test_in_a_browser_copying_works_and_nothing_is_reported(tmp_path):
     made = report(caused(), record=full_record(layer=SCRIPT))
@@ -146,12 +158,7 @@ def test_in_a_browser_copying_works_and_nothing_is_reported(tmp_path):
     </script>"""
     page = tmp_path / "run.html"
     page.write_text(render(made).replace("<style>", probe + "<style>", 1), encoding="utf-8")
-    shown = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000",
-         "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
+    shown = browse(tmp_path, page.as_uri())
     title = re.search(r"<title>(.*?)</title>", shown, re.S)[1]
     seen = json.loads(title.replace("&quot;", '"').replace("&amp;", "&"))
     assert seen["errors"] == []
@@ -162,6 +169,16 @@ def test_in_a_browser_copying_works_and_nothing_is_reported(tmp_path):
     assert seen["svgs"] >= 5
     assert seen["scripts"] == 2
     assert seen["wide"] <= 0, "the page scrolls sideways on a phone"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium browser")
+def test_in_a_browser_a_link_opens_the_report_of_its_run(tmp_path):
+    runs = [Run(name=name, report=report(caused())) for name in ("first", "second")]
+    page = tmp_path / "runs.html"
+    page.write_text(triage.render(triage.triage(runs), "html"), encoding="utf-8")
+    shown = browse(tmp_path, f"{page.as_uri()}#run-1")
+    opened = re.findall(r'<details class="ld-run" id="(run-\d)" open', shown)
+    assert opened == ["run-1"]
 
 
 def test_a_report_without_the_users_rule_installed_still_renders():
