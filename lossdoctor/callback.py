@@ -19,6 +19,7 @@ from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
 from lossdoctor.report.live import LiveReport
 from lossdoctor.rules import Rule
+from lossdoctor.tensorboard import write_report
 
 
 class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
@@ -54,6 +55,9 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         stop_on: `"error"` diagnoses after every epoch and sets `model.stop_training` at the first
             ERROR that training longer cannot cure. None never stops.
         record_path: Where to save the record at the end of training.
+        log_dir: A TensorBoard folder. When training ends, the findings are written there as text
+            and the gradient norm, update ratio and dead units of each epoch as curves, as a run
+            of the name `lossdoctor` beside those of `keras.callbacks.TensorBoard(log_dir)`.
 
     Raises:
         ValueError: If an argument is not one of the above.
@@ -68,6 +72,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         verbose: int = 1,
         stop_on: Literal["error"] | None = None,
         record_path: str | os.PathLike[str] | None = None,
+        log_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         if model is not None and not isinstance(model, keras.Model):
@@ -79,10 +84,16 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             raise ValueError(f"`verbose` must be 0, 1 or 2. Received: verbose={verbose!r}.")
         if stop_on not in (None, "error"):
             raise ValueError(f"`stop_on` must be None or 'error'. Received: stop_on={stop_on!r}.")
+        if log_dir is not None and not isinstance(log_dir, (str, os.PathLike)):
+            raise ValueError(
+                "`log_dir` must be the path of a TensorBoard folder, or None. "
+                f"Received: log_dir={log_dir!r} of type {type(log_dir).__name__}."
+            )
         self.rules, self.ignore = resolve_rules(rules, ignore)
         self.verbose = verbose
         self.stop_on = stop_on
         self.record_path = record_path
+        self.log_dir = log_dir
         self._context_model = model
         self._reset()
 
@@ -206,6 +217,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             self._record = assembler.record(recorder, stopped=stopped)
             if self.record_path is not None:
                 self._record.save(self.record_path)
+            if self.log_dir is not None:
+                write_report(self.report, self.log_dir)
             if self.verbose:
                 self.report.print(verbose=self.verbose > 1)
         except Exception as error:

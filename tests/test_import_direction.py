@@ -9,9 +9,11 @@ import lossdoctor
 
 ROOT = Path(lossdoctor.__file__).parent
 ORDER = ["record", "evidence", "finding", "rules", "ranking", "engine", "report"]
-WAYS_IN = {"callback", "check", "sources", "cases", "demo", "validation", "__main__", "cli"}
+WAYS_IN = {
+    "callback", "check", "sources", "tensorboard", "cases", "demo", "validation", "__main__", "cli",
+}  # fmt: skip
 KERAS_AT_HOME = {"record", "callback", "cases"}
-KERAS_ON_CALL = {"check", "cli", "demo", "validation"}
+KERAS_ON_CALL = {"check", "cli", "demo", "tensorboard", "validation"}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
