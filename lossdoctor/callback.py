@@ -117,7 +117,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         if self._recorder is None or self._assembler is None or not self._attached:
             raise RuntimeError(
                 "There is no record yet: pass this callback to model.fit(callbacks=[doctor]) and "
-                "read `doctor.record` afterwards."
+                "read `doctor.record` afterwards. Where `fit` raised before its first step, it "
+                "could not use the data at all: check_config(model, y, x=X) says why."
             )
         return self._assembler.record(self._recorder, stopped=UNFINISHED, measure=False)
 

@@ -90,7 +90,16 @@ def uncompiled():
         (lambda: {"model": classifier(), "y": []}, "`y` is empty"),
         (lambda: {"model": classifier(), "y": Y, "x": np.zeros((0, 4))}, "`x` is empty"),
         (lambda: {"model": classifier(), "y": [object()] * 60}, "dtype object"),
-        (lambda: {"model": classifier(), "y": Y, "x": [[1, 2], [3]]}, "rectangular|object"),
+        (lambda: {"model": classifier(), "y": Y, "x": [[1, 2], [3]]}, "rectangular"),
+        (lambda: {"model": classifier(), "y": Y.astype(object)}, "dtype object, which Keras"),
+        (
+            lambda: {"model": classifier(), "y": Y, "x": np.array([[1], [1, 2]] * 30, object)},
+            "pad_sequences",
+        ),
+        (
+            lambda: {"model": classifier(), "x": tf.data.Dataset.from_tensor_slices((X, Y))},
+            r"dataset\.batch\(32\)",
+        ),
         (lambda: {"model": classifier(), "y": Y, "ignore": ["nope"]}, "nope"),
         (lambda: {"model": classifier(), "y": Y, "validation_split": 1.5}, "validation_split"),
         (lambda: {"model": classifier(), "y": Y, "validation_data": X}, "validation_data"),

@@ -254,6 +254,28 @@ def test_a_fit_that_raises_leaves_a_report_that_explains_it(labels):
     assert "compute_loss" not in model.__dict__
 
 
+IDS = np.arange(96) % 3
+UNFIT = {
+    "input_shape": (X[:, :4], IDS, {}),
+    "input_shape of validation": (X, IDS, {"validation_data": (X[:, :4], IDS)}),
+    "input_shape without batches": (tf.data.Dataset.from_tensor_slices((X, IDS)), None, {}),
+    "target_rank of validation": (X, IDS, {"validation_data": (X, np.eye(3)[IDS])}),
+    "missing_targets": (X, None, {}),
+}
+
+
+@pytest.mark.parametrize(("rule", "data"), UNFIT.items(), ids=list(UNFIT))
+def test_a_fit_that_raises_before_it_reached_the_loss_leaves_a_report_as_well(rule, data):
+    x, y, options = data
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    doctor = LossDoctor(verbose=0)
+    with pytest.raises(ValueError):
+        model.fit(x, y, verbose=0, callbacks=[doctor], **options)
+    assert doctor.report.findings[0].rule == rule.split()[0]
+    assert "compute_loss" not in model.__dict__
+
+
 def test_variables_carry_the_name_of_the_users_layer_not_of_its_inner_cell():
     keras.utils.set_random_seed(0)
     model = recurrent_model()

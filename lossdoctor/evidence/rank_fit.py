@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +19,7 @@ class RankFault(enum.Enum):
     """In which way the axes of targets and predictions disagree."""
 
     MORE_OUTPUT_AXES = "the head answers for positions the targets do not have"
+    FEWER_OUTPUT_AXES = "the head answers once where the targets hold a class for each position"
     OTHER_AXES = "targets and predictions have different positions"
     ALL_PAIRS = "a column of predictions against a plain list of targets"
 
@@ -26,8 +28,9 @@ class RankFault(enum.Enum):
 class RankMismatch:
     """One output whose axes disagree with its targets.
 
-    `sequence_layer` is the last recurrent layer, where it returns a whole sequence. `raises` says
-    that Keras refuses to fit; otherwise the smaller array is repeated along the missing axes.
+    `sequence_layer` is the last recurrent layer, where it returns a whole sequence and should not,
+    or the reverse. `raises` says that Keras refuses to fit; otherwise the smaller array is repeated
+    along the missing axes.
     """
 
     head: Head
@@ -45,6 +48,8 @@ class RankFit:
     mismatches: tuple[RankMismatch, ...]
     all_pairs_metrics: tuple[tuple[MetricRecord, Head], ...]
     """The user's own metrics that see targets `(n,)` beside predictions `(n, 1)`."""
+    validation: tuple[tuple[Head, Shape, Shape], ...]
+    """Heads whose validation targets have another shape than their training targets, and both."""
     setup: Setup
 
     @classmethod
@@ -63,8 +68,26 @@ class RankFit:
         return cls(
             mismatches=tuple(m for m in found if m is not None),
             all_pairs_metrics=tuple(metrics),
+            validation=tuple(_unlike_training(pairs, record)),
             setup=outputs.setup,
         )
+
+
+def _unlike_training(
+    pairs: list[tuple[Head, TensorSummary]], record: RunRecord
+) -> Iterator[tuple[Head, Shape, Shape]]:
+    if record.validation is None or len(record.validation.targets) <= max(
+        h.index for h, _ in pairs
+    ):
+        return
+    for head, targets in pairs:
+        other = record.validation.targets[head.index].shape
+        if _columns(targets.shape) != _columns(other) and not _same(targets.shape, other):
+            yield head, targets.shape, other
+
+
+def _columns(shape: Shape) -> Shape:
+    return shape[:-1] if shape[-1:] == (1,) else shape
 
 
 def _mismatch(head: Head, targets: TensorSummary, setup: Setup) -> RankMismatch | None:
@@ -77,7 +100,7 @@ def _mismatch(head: Head, targets: TensorSummary, setup: Setup) -> RankMismatch 
         fault=fault,
         target_shape=targets.shape,
         output_shape=head.output.shape[1:],
-        sequence_layer=_sequence_layer(setup),
+        sequence_layer=_sequence_layer(setup, fault is not RankFault.FEWER_OUTPUT_AXES),
         raises=head.family in CROSS_ENTROPIES or not one_number,
     )
 
@@ -87,7 +110,7 @@ def _fault(head: Head, targets: TensorSummary) -> RankFault | None:
     if not head.loss.aligns_ranks and _all_pairs(head, targets):
         return RankFault.ALL_PAIRS
     if len(shape) <= 1 and len(answer) <= 1:
-        return None
+        return RankFault.FEWER_OUTPUT_AXES if _class_per_position(head, targets) else None
     whole_rows = targets.one_hot_fraction == 1 and shape[-1:] == answer[-1:]
     one_per_position = _same(shape, answer[:-1]) and not whole_rows
     row_per_position = bool(shape) and _same(shape[:-1], answer[:-1])
@@ -96,6 +119,12 @@ def _fault(head: Head, targets: TensorSummary) -> RankFault | None:
     if len(answer) > len(shape) or head.family is LossFamily.SPARSE:
         return RankFault.MORE_OUTPUT_AXES
     return RankFault.OTHER_AXES
+
+
+def _class_per_position(head: Head, targets: TensorSummary) -> bool:
+    """Ids of more than two classes in a row are no one-hot and no multi-label row."""
+    several = targets.shape not in ((), (1,))
+    return head.family is LossFamily.SPARSE and several and targets.integral and targets.max > 1
 
 
 def _all_pairs(head: Head, targets: TensorSummary) -> bool:
@@ -108,7 +137,7 @@ def _same(one: Shape, other: Shape) -> bool:
     )
 
 
-def _sequence_layer(setup: Setup) -> LayerRecord | None:
+def _sequence_layer(setup: Setup, returns: bool) -> LayerRecord | None:
     recurrent = [layer for layer in setup.model.layers if "return_sequences" in layer.config]
     last = recurrent[-1] if recurrent else None
-    return last if last is not None and last.config["return_sequences"] else None
+    return last if last is not None and bool(last.config["return_sequences"]) is returns else None

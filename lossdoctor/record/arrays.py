@@ -39,6 +39,12 @@ def to_array(data: Any, argument: str) -> NDArray[Any]:
         ) from error
     if array.dtype == object:
         array = _from_objects(array, argument)
+        # A DataFrame converts its columns one by one; an array is taken as it is.
+        if array.dtype.kind == "f" and hasattr(data, "dtype"):
+            raise ValueError(
+                f"`{argument}` holds numbers in an array of dtype object, which Keras refuses. "
+                f"Convert it: {argument} = np.asarray({argument}, dtype='float32')."
+            )
     if array.dtype.kind not in "biufSU":
         raise ValueError(
             f"`{argument}` has dtype {array.dtype}, which Keras cannot train on. Convert it to "
@@ -60,6 +66,11 @@ def _from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
     if all(isinstance(value, _SCALARS) for value in array.reshape(-1)):
         return array.astype(str)
     kinds = sorted({type(value).__name__ for value in array.reshape(-1)[:200]})
+    if set(kinds) <= {"list", "tuple", "ndarray"}:
+        raise ValueError(
+            f"`{argument}` holds rows of different lengths, which Keras cannot train on. Bring them "
+            f"to one length: {argument} = keras.utils.pad_sequences({argument})."
+        )
     raise ValueError(
         f"`{argument}` has dtype object (it mixes {', '.join(kinds)}), which Keras cannot train "
         f"on. Convert it to one numeric array, for instance np.asarray({argument}.tolist(), "
@@ -91,7 +102,7 @@ def batches_of(dataset: Any) -> Iterator[tuple[list[NDArray[Any]], list[NDArray[
     """Flat `(inputs, targets, sample weights)` of at most `MAX_BATCHES` batches of a dataset.
 
     Raises:
-        ValueError: If a batch is not a tuple `(x, y)` or `(x, y, sample_weight)`.
+        ValueError: If an item is not a tuple `(x, y)` or `(x, y, sample_weight)`, or no batch.
     """
     source = (dataset[i] for i in range(len(dataset))) if _is_indexed(dataset) else iter(dataset)
     for number, batch in enumerate(source):
@@ -106,6 +117,14 @@ def batches_of(dataset: Any) -> Iterator[tuple[list[NDArray[Any]], list[NDArray[
         inputs = [to_array(leaf, "x") for leaf in keras.tree.flatten(x)]
         targets = [to_array(leaf, "y") for leaf in keras.tree.flatten(y)]
         weight = to_array(rest[0], "sample_weight") if rest and rest[0] is not None else None
+        if any(np.ndim(leaf) == 0 for leaf in keras.tree.flatten(y)) or len(inputs[0]) != len(
+            targets[0]
+        ):
+            raise ValueError(
+                f"the dataset yields single examples (x of shape {np.shape(inputs[0])}), not "
+                "batches of them: Keras would take the first axis of each for the examples. Put "
+                "them into batches: dataset = dataset.batch(32)."
+            )
         yield inputs, targets, weight
 
 

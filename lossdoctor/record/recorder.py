@@ -249,7 +249,7 @@ class Recorder:
                 raise
             except BaseException as error:
                 self._phase = outer
-                self._fail(error, iterator)
+                self._fail(error, iterator, phase)
                 raise
             finally:
                 self._phase = outer
@@ -259,18 +259,13 @@ class Recorder:
 
         return observed
 
-    def _fail(self, error: BaseException, iterator: Any) -> None:
+    def _fail(self, error: BaseException, iterator: Any, phase: str) -> None:
         """The step raised, for good: what the data were may be why, so look at some more."""
         self._failed = True
-        if self.train_stream.rows < RESCUED_ROWS and not isinstance(error, KeyboardInterrupt):
+        stream = self.train_stream if phase == "train" else self.validation_stream
+        if not isinstance(error, KeyboardInterrupt):
             with self._harmless("data statistics"):
-                for data in itertools.islice(iterator, RESCUED_BATCHES):
-                    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-                    self.train_stream.update(
-                        [np.asarray(leaf) for leaf in keras.tree.flatten(x)],
-                        [np.asarray(leaf) for leaf in keras.tree.flatten(y)],
-                        None if weight is None else np.asarray(weight),
-                    )
+                _rescue(stream, iterator)
         self._on_failure(error)
 
     def _wants_detail(self, step: int) -> bool:
@@ -435,6 +430,20 @@ class Recorder:
         self._alive.assign(tf.zeros_like(self._alive))
         parts = np.split(~alive, np.cumsum([u.units for u in self.units])[:-1])
         self.dead_units.append((self.epoch, np.array([part.mean() for part in parts])))
+
+
+def _rescue(stream: DataStream, iterator: Any) -> None:
+    """Stream what a failed step left unread. A dataset that lacks batches or targets is a cause of
+    failure itself: its examples are taken as they come."""
+    for data in itertools.islice(iterator, RESCUED_BATCHES):
+        if stream.rows >= RESCUED_ROWS:
+            return
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        stream.update(_leaves(x), _leaves(y), None if weight is None else np.asarray(weight))
+
+
+def _leaves(tensors: Any) -> list[NDArray[Any]]:
+    return [np.atleast_1d(leaf) for leaf in keras.tree.flatten(tensors) if leaf is not None]
 
 
 def brief(error: BaseException) -> str:

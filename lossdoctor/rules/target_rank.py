@@ -6,7 +6,7 @@ from lossdoctor.evidence.output_head import Head
 from lossdoctor.evidence.rank_fit import RankFault, RankFit, RankMismatch, Shape
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
-from lossdoctor.record.run import MetricRecord
+from lossdoctor.record.run import LayerRecord, MetricRecord
 from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.code import compile_code, rebuild_code
 from lossdoctor.rules._remedies.labels import encode_lines
@@ -18,8 +18,8 @@ class TargetRank(Rule):
     """Targets and predictions differ in their axes, and one is repeated to fit the other.
 
     **What it detects.** A head that answers for every time step or pixel where the targets hold
-    one value per example; a custom loss or metric that subtracts predictions `(n, 1)` from
-    targets `(n,)`.
+    one value per example, or the reverse; a custom loss or metric that subtracts predictions
+    `(n, 1)` from targets `(n,)`; validation targets of another shape than training targets.
 
     **Why it matters.** Subtracting `(n, 1)` from `(n,)` gives all n² pairs: the value is lowest
     where every prediction is the mean of the targets. A sequence compared with one number per
@@ -28,7 +28,7 @@ class TargetRank(Rule):
     **How it is measured.** From the shapes of the targets as given and of the model's output,
     after the alignment Keras does itself: it adds or drops one last axis of size 1.
 
-    **How to fix it.** `return_sequences=False` in the last recurrent layer, `Flatten` or global
+    **How to fix it.** `return_sequences` in the last recurrent layer, `Flatten` or global
     pooling before the head, or targets with the axis the loss expects.
 
     **When it is wrong.** When one target per example is meant for every step, which is then better
@@ -40,13 +40,28 @@ class TargetRank(Rule):
     title = "Targets and predictions differ in their axes"
     severity = Severity.ERROR
     stage = Stage.CONTRACT
-    explains = STUCK | {"metric_task"}
+    explains = STUCK | {"loss_task", "metric_task"}
 
     def check(self, fit: RankFit) -> Findings:
         for mismatch in fit.mismatches:
             yield self._mismatch(fit.setup, mismatch)
         for metric, head in fit.all_pairs_metrics:
             yield self._metric(fit.setup, metric, head)
+        for head, shape, other in fit.validation:
+            yield self.finding(
+                f"The validation targets of {head.label} have shape {_shown(other)}, its training "
+                f"targets {_shown(shape)}: Keras raises at the first validation.",
+                measurements=[
+                    Measurement(name="axes in validation", value=len(other) + 1),
+                    Measurement(name="axes in training", value=len(shape) + 1),
+                ],
+                layers=head.layer_names,
+                remedies=[
+                    Remedy(
+                        text="Encode the validation targets in the same way as those trained on."
+                    )
+                ],
+            )
 
     def _mismatch(self, setup: Setup, mismatch: RankMismatch) -> Finding:
         head = mismatch.head
@@ -77,6 +92,8 @@ class TargetRank(Rule):
 
 def _remedy(setup: Setup, mismatch: RankMismatch) -> Remedy:
     head, layer = mismatch.head, mismatch.sequence_layer
+    if mismatch.fault is RankFault.FEWER_OUTPUT_AXES:
+        return _answer_everywhere(setup, layer)
     if mismatch.fault is RankFault.ALL_PAIRS:
         return _column(setup, "the loss")
     if mismatch.fault is RankFault.OTHER_AXES:
@@ -96,6 +113,18 @@ def _remedy(setup: Setup, mismatch: RankMismatch) -> Remedy:
         f'outputs = keras.layers.Dense({head.units}, activation="{head.layer.activation}")'
         "(features)\n"
         f"model = keras.Model(model.inputs, outputs)\n{compile_code(setup)}",
+    )
+
+
+def _answer_everywhere(setup: Setup, layer: LayerRecord | None) -> Remedy:
+    if layer is None or "wrapper" in layer.config:
+        return Remedy(
+            text="Keep the axis of positions up to the head (no Flatten, no pooling over it, "
+            "return_sequences=True), so that it answers for each of them."
+        )
+    return Remedy(
+        text=f"Let layer '{layer.name}' return its state at every step: one answer each.",
+        code=rebuild_code(setup, {layer.name: {"return_sequences": True}}),
     )
 
 

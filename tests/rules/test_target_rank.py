@@ -92,3 +92,25 @@ def test_silent_on_what_keras_aligns(shape, y, loss):
 def test_not_applicable_without_labels():
     assert outcome_of("target_rank", RunRecord(source="history")).status == "not_applicable"
     assert outcome_of("target_rank", config_record()).status == "not_applicable"
+
+
+def test_a_class_for_each_position_wants_an_answer_for_each():
+    y = RNG.integers(0, 30, (40, 12))
+    model = answering((30,), activation="softmax", recurrent=True)
+    last = dataclasses.replace(model.layers[1], config={"return_sequences": False})
+    model = dataclasses.replace(model, layers=(model.layers[0], last, *model.layers[2:]))
+    record = config_record(model=model, loss="sparse_categorical_crossentropy", y=y)
+    (finding,) = findings_of("target_rank", record)
+    assert '"lstm": {"return_sequences": True}' in finding.remedies[0].code
+    assert not of((30,), y > 20, "sparse_categorical_crossentropy", activation="softmax")
+
+
+def test_validation_targets_of_another_shape():
+    ids = RNG.integers(0, 10, 40)
+    model = answering((10,), activation="softmax")
+    fields = {"model": model, "loss": "sparse_categorical_crossentropy", "x": np.ones((40, 20))}
+    one_hot = (np.ones((40, 20)), np.eye(10)[ids])
+    (finding,) = findings_of("target_rank", config_record(**fields, y=ids, validation=one_hot))
+    assert "validation targets" in finding.message
+    column = (np.ones((40, 20)), ids[:, None])
+    assert not findings_of("target_rank", config_record(**fields, y=ids, validation=column))
