@@ -68,7 +68,7 @@ def _from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
     kinds = sorted({type(value).__name__ for value in array.reshape(-1)[:200]})
     if set(kinds) <= {"list", "tuple", "ndarray"}:
         raise ValueError(
-            f"`{argument}` holds rows of different lengths, which Keras cannot train on. Bring them "
+            f"`{argument}` holds rows of different lengths, which Keras cannot train on. Pad them "
             f"to one length: {argument} = keras.utils.pad_sequences({argument})."
         )
     raise ValueError(
