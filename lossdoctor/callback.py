@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal, Self
 
 import keras
@@ -13,8 +13,9 @@ import keras
 from lossdoctor.engine import resolve_rules
 from lossdoctor.finding import Severity
 from lossdoctor.record.assemble import RunAssembler
+from lossdoctor.record.journal import Journal
 from lossdoctor.record.lifetime import RunningFit
-from lossdoctor.record.recorder import Recorder
+from lossdoctor.record.recorder import Recorder, brief
 from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
 from lossdoctor.report.live import LiveReport
@@ -54,7 +55,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             that is certain before it ends; 2 also such warnings, and what was clear.
         stop_on: `"error"` diagnoses after every epoch and sets `model.stop_training` at the first
             ERROR that training longer cannot cure. None never stops.
-        record_path: Where to save the record at the end of training.
+        record_path: Where to keep the record, from the first epoch on: of a process that is
+            killed, all but the last epoch can still be diagnosed.
         log_dir: A TensorBoard folder. When training ends, the findings are written there as text
             and the gradient norm, update ratio and dead units of each epoch as curves, as a run
             of the name `lossdoctor` beside those of `keras.callbacks.TensorBoard(log_dir)`.
@@ -99,7 +101,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
 
     def _reset(self) -> None:
         self._recorder: Recorder | None = None
-        self._attached = False
+        self._journal: Journal | None = None
+        self._attached = self._gave_up = self._warned = False
         self._assembler: RunAssembler | None = None
         self._record: RunRecord | None = None
         self._report: Report | None = None
@@ -114,13 +117,13 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         """
         if self._record is not None:
             return self._record
-        if self._recorder is None or self._assembler is None or not self._attached:
+        if self._recorder is None or not self._attached:
             raise RuntimeError(
                 "There is no record yet: pass this callback to model.fit(callbacks=[doctor]) and "
                 "read `doctor.record` afterwards. Where `fit` raised before its first step, it "
                 "could not use the data at all: check_config(model, y, x=X) says why."
             )
-        return self._assembler.record(self._recorder, stopped=UNFINISHED, measure=False)
+        return self._unfinished()
 
     @property
     def report(self) -> Report:
@@ -139,7 +142,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
     def _begin(self, fit: RunningFit | None) -> None:
         self._detach()
         self._reset()
-        try:
+        with self._harmless():
             callbacks = fit.callbacks.callbacks if fit and fit.callbacks else None
             self._assembler = RunAssembler(self.model, self.params or {}, callbacks)
             self._recorder = recorder = Recorder(
@@ -150,34 +153,38 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             )
             if fit is not None:
                 fit.watch(lambda error: self._on_error(recorder, error))
-        except Exception as error:
-            self._give_up(error)
+        if self.record_path is not None:
+            with self._writing(self.record_path):
+                self._journal = Journal(self.record_path)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._recorder is None or self._assembler is None:
+        recorder, assembler = self._recorder, self._assembler
+        if recorder is None or assembler is None or self._gave_up:
             return
-        try:
-            # Not at an epoch's end: there the progress bar's line is still open.
-            if self.verbose and self.model.built:
-                self._look(self._recorder, self._assembler)
+        # Not at an epoch's end: there the progress bar's line is still open.
+        if self.verbose and self.model.built:
+            self._look(recorder, assembler)
+        with self._harmless():
             # Not in `on_train_begin`: another callback may still raise there, and nobody is told.
             if not self._attached:
-                self._recorder.attach()
                 self._attached = True
-            self._recorder.begin_epoch(epoch)
-        except Exception as error:
-            self._give_up(error)
+                recorder.attach()
+            recorder.begin_epoch(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._recorder is None or self._assembler is None:
+        recorder, assembler = self._recorder, self._assembler
+        if recorder is None or assembler is None:
             return
-        try:
-            self._assembler.end_epoch(epoch, logs)
-            self._recorder.end_epoch()
-            if self.stop_on == "error":
-                self._stop_on_error(self._recorder, self._assembler)
-        except Exception as error:
-            self._give_up(error)
+        with self._harmless():
+            assembler.end_epoch(epoch, logs)
+            if not self._gave_up:
+                recorder.end_epoch()
+        if self._journal is not None:
+            with self._writing(self.record_path):
+                self._journal.add(assembler.epochs[-1], self._unfinished)
+        if self.stop_on == "error":
+            with self._harmless():
+                self._stop_on_error(recorder, assembler)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         stopped = "stop_training" if getattr(self.model, "stop_training", False) else None
@@ -205,25 +212,34 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         if error is None:
             recorder.detach()
             return
-        recorder.end_epoch()
+        with self._harmless():
+            recorder.end_epoch()
         self._finish(_reason(error))
 
     def _finish(self, stopped: str | None) -> None:
         recorder, assembler = self._recorder, self._assembler
         self._detach()
+        self._recorder = None
         if recorder is None or assembler is None:
             return
-        self._recorder = None
-        try:
+        with self._harmless():
             self._record = assembler.record(recorder, stopped=stopped)
-            if self.record_path is not None:
-                self._record.save(self.record_path)
-            if self.log_dir is not None:
+        if self._record is None:
+            return
+        if self._journal is not None:
+            with self._writing(self.record_path):
+                self._journal.replace(self._record)
+        if self.log_dir is not None:
+            with self._writing(self.log_dir):
                 write_report(self.report, self.log_dir)
-            if self.verbose:
+        if self.verbose:
+            with self._harmless():
                 self.report.print(verbose=self.verbose > 1)
-        except Exception as error:
-            self._give_up(error)
+
+    def _unfinished(self) -> RunRecord:
+        assert self._recorder is not None
+        assert self._assembler is not None
+        return self._assembler.record(self._recorder, stopped=UNFINISHED, measure=False)
 
     def _look(self, recorder: Recorder, assembler: RunAssembler) -> None:
         """Say what is certain about the run already."""
@@ -234,7 +250,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         def record() -> RunRecord:
             if not assembler.completed_epochs:
                 return assembler.configuration()
-            return assembler.record(recorder, measure=False)
+            return self._unfinished()
 
         # What fails here is told at the end; the recording must not end with it.
         with contextlib.suppress(Exception):
@@ -257,14 +273,35 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         if self._recorder is not None:
             self._recorder.detach()
 
-    def _give_up(self, error: Exception) -> None:
-        self._detach()
-        self._recorder = None
-        warnings.warn(
-            f"LossDoctor stopped recording ({type(error).__name__}: {error}); training goes on "
-            "unchanged. Please report this.",
-            stacklevel=2,
-        )
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Training is worth more than its record: what fails ends the recording, with a warning.
+        What was recorded until then is reported."""
+        try:
+            yield
+        except Exception as error:
+            self._detach()
+            self._gave_up = True
+            if self._recorder is not None:
+                self._recorder.not_recorded["the rest of the run"] = (
+                    f"recording ended early ({brief(error)})"
+                )
+            self._warn(f"stopped recording ({brief(error)})", "Please report this.")
+
+    @contextlib.contextmanager
+    def _writing(self, path: str | os.PathLike[str] | None) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._journal = None
+            self._warn(f"cannot write to {path} ({brief(error)})")
+
+    def _warn(self, what: str, please: str = "") -> None:
+        """Once in a run: who reads the first warning need not read ten more."""
+        if not self._warned:
+            self._warned = True
+            message = f"LossDoctor {what}; training goes on unchanged. {please}".strip()
+            warnings.warn(message, stacklevel=2)
 
 
 def _reason(error: BaseException) -> str:

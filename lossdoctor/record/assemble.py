@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
+from lossdoctor.record.epochs import EpochLog, extended
 from lossdoctor.record.measure import measure_activations, measure_predictions, with_baselines
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
@@ -46,6 +47,12 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def _number(value: Any) -> float | None:
+    with contextlib.suppress(Exception):
+        return float(np.asarray(value)) if np.ndim(value) == 0 else None
+    return None
 
 
 def _callback_record(callback: Any) -> CallbackRecord:
@@ -90,15 +97,12 @@ class RunAssembler:
             callbacks=None if callbacks is None else tuple(map(_callback_record, callbacks)),
         )
         self._described: _Data | None = None
-        self._logs: list[dict[str, float]] = []
-        self._epochs: list[int] = []
-        self._rates: list[float] = []
-        self._penalties: list[float] = []
+        self.epochs: list[EpochLog] = []
 
     @property
     def completed_epochs(self) -> int:
         """How many epochs have ended."""
-        return len(self._epochs)
+        return len(self.epochs)
 
     def open(self) -> None:
         """Describe the model once it is built, before its first update."""
@@ -107,31 +111,25 @@ class RunAssembler:
 
     def end_epoch(self, epoch: int, logs: dict[str, Any] | None) -> None:
         """Note an epoch's logs, its learning rate and the penalties at its end."""
-        self._epochs.append(epoch)
-        self._logs.append({k: float(v) for k, v in (logs or {}).items() if np.ndim(v) == 0})
-        with contextlib.suppress(Exception):
-            self._rates.append(float(np.asarray(self.model.optimizer.learning_rate)))
-        with contextlib.suppress(Exception):
-            self._penalties.append(self._penalty())
-
-    def _penalty(self) -> float:
-        if any(getattr(layer, "_losses", ()) for layer in self.model._flatten_layers()):
-            raise ValueError("a term of add_loss has no value outside the step")
-        regularized = [w for w in self.model.trainable_weights if getattr(w, "regularizer", None)]
-        return float(sum(float(np.asarray(w.regularizer(w))) for w in regularized))
-
-    def history(self) -> History:
-        """The logs so far."""
-        names = dict.fromkeys(name for logs in self._logs for name in logs)
-        count = len(self._epochs)
-        return History(
-            epochs=np.array(self._epochs, dtype=np.int64),
-            logs={
-                name: np.array([logs.get(name, np.nan) for logs in self._logs]) for name in names
-            },
-            learning_rate=np.array(self._rates) if len(self._rates) == count else np.empty(0),
-            penalty=np.array(self._penalties) if len(self._penalties) == count else np.empty(0),
+        numbers = ((name, _number(value)) for name, value in (logs or {}).items())
+        self.epochs.append(
+            EpochLog(
+                epoch=epoch,
+                logs={str(name): number for name, number in numbers if number is not None},
+                learning_rate=_number(getattr(self.model.optimizer, "learning_rate", None)),
+                penalty=self._penalty(),
+            )
         )
+
+    def _penalty(self) -> float | None:
+        """The sum of the regularizers; None where terms of `add_loss`, which have no value outside
+        the step, or a regularizer of the user's own stand in the way."""
+        with contextlib.suppress(Exception):
+            if not any(getattr(layer, "_losses", ()) for layer in self.model._flatten_layers()):
+                weights = self.model.trainable_weights
+                regularized = [w for w in weights if getattr(w, "regularizer", None)]
+                return float(sum(float(np.asarray(w.regularizer(w))) for w in regularized))
+        return None
 
     def configuration(self) -> RunRecord:
         """What is known before the first step: the built model and what it was compiled with."""
@@ -184,12 +182,12 @@ class RunAssembler:
                 has_validation=data.validation is not None,
                 sample_weight=data.train.sample_weight is not None,
                 completed_epochs=self.completed_epochs,
-                initial_epoch=self._epochs[0] if self._epochs else 0,
+                initial_epoch=self.epochs[0].epoch if self.epochs else 0,
                 stopped=stopped,
             ),
             train=data.train,
             validation=data.validation,
-            history=self.history() if self._epochs else None,
+            history=extended(History(), self.epochs) if self.epochs else None,
             steps=step_series(recorder),
             variables=variable_series(recorder),
             units=unit_series(recorder),

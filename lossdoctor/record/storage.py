@@ -1,16 +1,23 @@
-"""Records on disk: one JSON object with a format version and a checksum, replaced atomically."""
+"""Records on disk: one JSON object with a format version and a checksum, replaced atomically.
+
+While a run lasts, lines with the epochs that ended since may follow it, each with a checksum that
+continues the one before (see `lossdoctor.record.journal`).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from lossdoctor.record.run import FORMAT_VERSION, RunRecord
+from lossdoctor.record.epochs import EpochLog, extended
+from lossdoctor.record.run import FORMAT_VERSION, FitRecord, History, RunRecord
 
 FORMAT = "lossdoctor-record"
 
@@ -24,16 +31,51 @@ def _adapter() -> TypeAdapter[RunRecord]:
     return TypeAdapter(RunRecord)
 
 
+@functools.cache
+def _epoch_adapter() -> TypeAdapter[EpochLog]:
+    return TypeAdapter(EpochLog)
+
+
+def _digest(body: str, before: str = "") -> str:
+    return hashlib.sha256((before + body).encode()).hexdigest()
+
+
 def dumps(record: RunRecord) -> str:
     """Return `record` as the text `save` writes."""
+    return document(record)[0]
+
+
+def document(record: RunRecord) -> tuple[str, str]:
+    """The text of `record` and the digest that lines after it continue."""
     body = _adapter().dump_json(record).decode()
-    digest = hashlib.sha256(body.encode()).hexdigest()
+    digest = _digest(body)
     header = f'"format": "{FORMAT}", "version": {FORMAT_VERSION}, "sha256": "{digest}"'
-    return f'{{{header}, "record": {body}}}\n'
+    return f'{{{header}, "record": {body}}}\n', digest
+
+
+def epoch_line(epoch: EpochLog, before: str) -> tuple[str, str]:
+    """The line of one more epoch after what has the digest `before`, and its own digest."""
+    body = json.dumps(dataclasses.asdict(epoch))
+    digest = _digest(body, before)
+    return f"{digest} {body}\n", digest
+
+
+def is_record(text: str) -> bool:
+    """Whether `text` begins as a record does."""
+    return text.startswith(f'{{"format": "{FORMAT}"')
 
 
 def loads(text: str, *, name: str = "the text") -> RunRecord:
     """Read what `dumps` wrote; `name` stands for the source in error messages."""
+    if not text:
+        raise RecordError(f"{name} is empty: the run had not finished its first epoch.")
+    first, _, lines = text.partition("\n")
+    record, digest = _read_document(first if is_record(text) else text, name)
+    epochs = _read_epochs(lines, digest, name)
+    return _continued(record, epochs) if epochs else record
+
+
+def _read_document(text: str, name: str) -> tuple[RunRecord, str]:
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -54,19 +96,46 @@ def loads(text: str, *, name: str = "the text") -> RunRecord:
             "Read it with the LossDoctor that wrote it, or record the run again."
         )
     body = text.partition('"record": ')[2].rpartition("}")[0]
-    if hashlib.sha256(body.encode()).hexdigest() != document.get("sha256"):
+    digest = _digest(body)
+    if digest != document.get("sha256"):
         raise RecordError(
             f"{name} is damaged: its contents do not match their checksum. Restore it from a "
             "backup or record the run again."
         )
     try:
-        return _adapter().validate_json(body)
+        return _adapter().validate_json(body), digest
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RecordError(
             f"{name} is damaged: field {where or 'record'}: {first['msg']}. Record the run again."
         ) from error
+
+
+def _read_epochs(lines: str, digest: str, name: str) -> list[EpochLog]:
+    """The epochs in `lines`. A killed process can leave the last one torn: it is left out."""
+    epochs = []
+    *complete, _torn = lines.split("\n")
+    for number, line in enumerate(complete, start=2):
+        expected, _, body = line.partition(" ")
+        digest = _digest(body, digest)
+        if digest != expected:
+            raise RecordError(
+                f"{name} is damaged: line {number} does not match its checksum. Restore it from "
+                "a backup or record the run again."
+            )
+        epochs.append(_epoch_adapter().validate_json(body))
+    return epochs
+
+
+def _continued(record: RunRecord, epochs: Sequence[EpochLog]) -> RunRecord:
+    history = extended(record.history or History(), epochs)
+    fit = record.fit or FitRecord()
+    return dataclasses.replace(
+        record,
+        history=history,
+        fit=dataclasses.replace(fit, completed_epochs=fit.completed_epochs + len(epochs)),
+    )
 
 
 def save(record: RunRecord, path: str | os.PathLike[str]) -> None:

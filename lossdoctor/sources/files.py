@@ -13,7 +13,7 @@ from typing import Any
 
 from lossdoctor.record.run import RunRecord
 from lossdoctor.record.storage import FORMAT as RECORD_FORMAT
-from lossdoctor.record.storage import loads
+from lossdoctor.record.storage import is_record, loads
 from lossdoctor.sources import mlflow, tensorboard
 from lossdoctor.sources._error import SourceError
 from lossdoctor.sources.history import read_logs, read_rows
@@ -43,6 +43,8 @@ def read_path(path: str | os.PathLike[str]) -> RunRecord:
         raise SourceError(f"{path} is not a text file. {_WAYS}{_hint(path)}") from error
     if not text.strip():
         raise SourceError(f"{path} is empty: the run has not finished its first epoch. {_WAYS}")
+    if is_record(text):
+        return loads(text, name=str(path))
     if text.lstrip()[0] in "{[":
         return _read_json(text, str(path))
     return _read_csv(text, str(path))

@@ -55,7 +55,7 @@ def test_a_record_is_json_without_pickled_or_raw_data(record, tmp_path):
         (lambda text: '{"loss": [1, 2]}', "lacks the mark"),
         (lambda text: text.replace('"version": 1', '"version": 99'), "format 99"),
         (lambda text: "epoch,loss\n0,1.0\n", "does not parse"),
-        (lambda text: "", "does not parse"),
+        (lambda text: "", "is empty"),
     ],
 )
 def test_damaged_and_foreign_files_get_a_clear_error(record, tmp_path, damage, message):
