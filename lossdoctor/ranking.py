@@ -17,7 +17,7 @@ def rank(
     A finding explained by another present one of at least WARNING stands below it. Root causes
     are ordered by (1) severity, that of the gravest thing they explain included, (2) stage of
     repair, (3) onset, (4) margin past the threshold, (5) slug; below a cause, findings with fewer
-    causes stand first. Findings of one rule stand together in the order of their own keys.
+    causes stand first. Findings of one rule stand together, the gravest first.
 
     Args:
         findings: What the rules found, in any order.
@@ -52,15 +52,15 @@ def rank(
     result: list[Finding] = []
 
     def place(rule: str) -> None:
-        for finding in ordered:
-            if finding.rule == rule:
-                result.append(
-                    dataclasses.replace(
-                        finding,
-                        explains=tuple(effects.get(rule, ())),
-                        explained_by=parent.get(rule),
-                    )
+        own = [finding for finding in ordered if finding.rule == rule]
+        for finding in sorted(own, key=lambda finding: -finding.severity):
+            result.append(
+                dataclasses.replace(
+                    finding,
+                    explains=tuple(effects.get(rule, ())),
+                    explained_by=parent.get(rule),
                 )
+            )
         for child in dict.fromkeys(f.rule for f in ordered if parent.get(f.rule) == rule):
             place(child)
 

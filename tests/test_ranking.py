@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 from lossdoctor.finding import Finding, Measurement, Onset, Severity, Stage
@@ -38,6 +39,14 @@ def test_a_worth_knowing_finding_explains_nothing():
     )
     assert [f.rule for f in found] == ["symptom", "note"]
     assert found[0].explained_by is None
+
+
+def test_the_gravest_finding_of_a_rule_stands_first():
+    note = dataclasses.replace(finding("data", Severity.INFO), message="a note")
+    assert [f.severity for f in rank([note, finding("data", Severity.ERROR)], {})] == [
+        Severity.ERROR,
+        Severity.INFO,
+    ]
 
 
 def test_severity_then_stage_then_onset_then_margin_then_slug():

@@ -63,7 +63,8 @@ class DataQuality:
     tensors: tuple[Tensor, ...]
     finite_training: bool | None
     """Every logged loss and every recorded gradient: relu turns NaN weights into a finite loss."""
-    finite_validation_loss: bool | None
+    finite_validation: bool | None
+    """Every validation loss too."""
     reads_strings: bool
     setup: Setup
 
@@ -73,10 +74,11 @@ class DataQuality:
         tensors = (*_tensors(record.train, False), *_tensors(record.validation, True))
         if not tensors:
             raise NotRecorded.of(record, "the data", "pass x= and y= to check_config")
+        trained = _trained_finite(record)
         return cls(
             tensors=tensors,
-            finite_training=_trained_finite(record),
-            finite_validation_loss=_stays_finite(record.history, "val_loss"),
+            finite_training=trained,
+            finite_validation=trained and _stays_finite(record.history, "val_loss"),
             reads_strings=any(layer.class_name in _READS_STRINGS for layer in setup.model.layers),
             setup=setup,
         )

@@ -40,18 +40,17 @@ class NonFiniteData(Rule):
     explains = UNSTABLE | STUCK | {"class_imbalance", "missing_class", "validation_shift"}
 
     def check(self, quality: DataQuality) -> Findings:
+        bad = [(t.kind, t.validation) for t in quality.tensors if t.numeric and t.bad_entries]
         for tensor in quality.tensors:
             if not tensor.numeric:
                 if not (quality.reads_strings and tensor.kind == "input"):
                     yield self.finding(_not_numeric(tensor), remedies=[make_numeric(tensor)])
-            elif tensor.bad_entries:
-                both_sides = any(
-                    t.bad_entries and t.validation and t.kind == tensor.kind
-                    for t in quality.tensors
-                )
+            elif tensor.bad_entries and not (tensor.validation and (tensor.kind, False) in bad):
+                both_sides = (tensor.kind, True) in bad
                 severity, sentence = _severity(tensor, quality)
+                also = ", as have validation rows" if both_sides and not tensor.validation else ""
                 yield self.finding(
-                    _not_finite(tensor) + sentence,
+                    _not_finite(tensor) + also + "." + sentence,
                     severity=severity,
                     measurements=[
                         Measurement(
@@ -67,7 +66,7 @@ class NonFiniteData(Rule):
 
 
 def _severity(tensor: Tensor, quality: DataQuality) -> tuple[Severity, str]:
-    finite = quality.finite_validation_loss if tensor.validation else quality.finite_training
+    finite = quality.finite_validation if tensor.validation else quality.finite_training
     if finite:
         return Severity.INFO, " The run stayed finite all the same: something deals with them."
     if finite is None and tensor.kind == "target" and any(x.custom for x in quality.setup.losses):
@@ -94,7 +93,7 @@ def _not_finite(tensor: Tensor) -> str:
         rows = ", ".join(map(str, summary.nonfinite_rows[:_COLUMNS_NAMED]))
         dots = ", ..." if summary.nonfinite_row_count > _COLUMNS_NAMED else ""
         text += f" (row {rows}{dots})"
-    return text + "."
+    return text
 
 
 def _in_columns(tensor: Tensor) -> str:

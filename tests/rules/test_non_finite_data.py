@@ -115,3 +115,19 @@ def test_a_loss_of_ones_own_may_mask_missing_targets():
 def test_not_applicable_without_data_or_model():
     assert outcome_of(SLUG, config_record()).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_bad_rows_on_both_sides_are_one_finding():
+    bad = with_bad(X, np.nan, (3, 4))
+    record = config_record(x=bad, y=Y, validation=(bad, Y))
+    (finding,) = findings_of(SLUG, record)
+    assert "as have validation rows" in finding.message
+    assert "X_val" in finding.remedies[0].code
+
+
+def test_relu_hides_the_nan_weights_a_validation_row_would_meet():
+    record = config_record(x=X, y=Y, validation=(with_bad(X, np.nan, (3, 4)), Y))
+    logs = history(loss=[1.0, 1.0], val_loss=[1.0, 1.0])
+    origin = NonFiniteOrigin(epoch=0, step=0, source="gradients")
+    (finding,) = findings_of(SLUG, run_record(record, history=logs, non_finite=origin))
+    assert finding.severity is Severity.ERROR
