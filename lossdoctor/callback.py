@@ -262,8 +262,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
 
         def error(measure: bool) -> bool:
             record = assembler.record(recorder, measure=measure)
-            report = Report.of(record, rules=self.rules, ignore=self.ignore)
-            return any(f.severity is Severity.ERROR for f in report.findings)
+            return bool(Report.of(record, rules=self.rules, ignore=self.ignore).errors)
 
         epochs = assembler.completed_epochs
         if (epochs & (epochs - 1) == 0 or error(measure=False)) and error(measure=True):

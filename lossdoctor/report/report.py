@@ -70,6 +70,11 @@ class Report:
         return tuple(f for f in self.findings if f.severity >= Severity.WARNING)
 
     @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings of ERROR, ranked: with one of them the run cannot be right."""
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+    @property
     def verdict(self) -> str:
         """The report in one sentence."""
         return wording.verdict(self.record, self.findings, self.outcomes)
