@@ -13,6 +13,12 @@ def test_ok_is_true_without_warnings_and_errors():
     assert not report((finding("broken", Severity.ERROR),)).ok
 
 
+def test_errors_are_the_findings_of_that_severity():
+    slow, broken = finding("slow"), finding("broken", Severity.ERROR)
+    assert report((slow, broken)).errors == (broken,)
+    assert report((slow,)).errors == ()
+
+
 def test_of_runs_the_rules_and_leaves_ignored_ones_out():
     made = Report.of(RunRecord(source="history"), ignore=["single_unit_softmax"])
     statuses = {o.rule: o.status for o in made.outcomes}
