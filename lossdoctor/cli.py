@@ -85,8 +85,8 @@ def diagnose(
     """Diagnose runs that are over.
 
     PATH is a record saved with doctor.record.save(), a CSVLogger file, a history saved as JSON,
-    a TensorBoard event folder or an MLflow run folder. One path gives its report; several give
-    one table, the most troubled run first.
+    a TensorBoard event folder, an MLflow run folder or its SQLite file. One run gives its report;
+    several give one table, the most troubled run first.
     """
     from lossdoctor.sources.many import find_runs
 

@@ -1,6 +1,8 @@
+import contextlib
 import csv
 import json
 import math
+import sqlite3
 import struct
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from lossdoctor import diagnose
 from lossdoctor.record.run import RunRecord
 from lossdoctor.sources import SourceError, read_source
+from lossdoctor.sources.many import find_runs
 from tests.records import history_record
 from tests.reports import report
 
@@ -360,3 +363,56 @@ def test_a_damaged_metric(tmp_path):
 
 def test_a_record_is_what_comes_out():
     assert isinstance(read_source(LOGS), RunRecord)
+
+
+@pytest.fixture
+def mlflow_store(tmp_path):
+    """An SQLite store with the columns MLflow 3 writes, two runs with metrics and one without."""
+    path = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (run_uuid TEXT, lifecycle_stage TEXT, start_time INT)")
+        database.execute(
+            "CREATE TABLE metrics (key TEXT, value FLOAT, timestamp INT, step INT, is_nan BOOLEAN, "
+            "run_uuid TEXT)"
+        )
+        runs = [("late", 30), ("early", 10), ("empty", 20), ("deleted", 40)]
+        for name, start in runs:
+            stage = "deleted" if name == "deleted" else "active"
+            database.execute("INSERT INTO runs VALUES (?, ?, ?)", (name, stage, start))
+        rows = [
+            ("loss", 0.9, 1, 0, 0, "early"),
+            ("loss", 0.0, 2, 1, 1, "early"),
+            ("loss", 1.7976931348623157e308, 3, 2, 0, "early"),
+            ("system/cpu", 5.0, 3, 99, 0, "early"),
+            ("loss", 0.5, 4, 0, 0, "late"),
+            ("loss", 0.4, 5, 0, 0, "late"),
+            ("loss", 0.1, 5, 0, 0, "deleted"),
+        ]
+        database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+        database.commit()
+    return path
+
+
+def test_an_mlflow_store_stands_for_its_runs(mlflow_store):
+    early, late = find_runs([mlflow_store])
+    assert (early.name, late.name) == ("early", "late")
+    values = read_source(early).history.logs["loss"]
+    assert values[0] == 0.9
+    assert np.isnan(values[1])
+    assert np.isposinf(values[2])
+    assert len(values) == 3
+
+
+def test_of_an_mlflow_store_the_last_run_is_read_and_the_last_entry_counts(mlflow_store):
+    record = read_source(mlflow_store)
+    assert record.history.logs["loss"].tolist() == [0.4]
+    assert "2 runs; the one started last" in record.not_recorded["earlier runs"]
+
+
+def test_another_sqlite_file_is_no_store(tmp_path):
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE birds (name TEXT)")
+    assert find_runs([path]) == [path]
+    with pytest.raises(SourceError, match="is no MLflow store"):
+        read_source(path)

@@ -24,8 +24,8 @@ def diagnose(
     Args:
         source: What the run left behind: the `History` that `fit` returned, its `history` dict
             (or a DataFrame made of it), a `RunRecord`, or the path to a saved record, to a
-            `CSVLogger` file, to a history saved as JSON, to a TensorBoard event folder, or to an
-            MLflow run folder.
+            `CSVLogger` file, to a history saved as JSON, to a TensorBoard event folder, to an
+            MLflow run folder, or to MLflow's SQLite file.
         rules: Rules to run; all with their default thresholds if None.
         ignore: Slugs of rules to leave out.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -20,7 +22,7 @@ from lossdoctor.sources.history import read_logs, read_rows
 
 _WAYS = (
     "lossdoctor reads records saved with doctor.record.save(path), CSVLogger files, histories "
-    "saved as JSON, TensorBoard event folders and MLflow run folders."
+    "saved as JSON, TensorBoard event folders, MLflow run folders and MLflow's SQLite file."
 )
 _SEPARATORS = ",;\t|"
 
@@ -35,6 +37,10 @@ def read_path(path: str | os.PathLike[str]) -> RunRecord:
     path = Path(path)
     if path.is_dir():
         return _read_folder(path)
+    if path.parent.is_file() and mlflow.is_store(path.parent):
+        return mlflow.read_run_of_store(path)
+    if mlflow.is_store(path):
+        return _read_store(path)
     if tensorboard.is_event_file(path):
         return tensorboard.read_files({"": [path]}, name=str(path))
     try:
@@ -65,6 +71,26 @@ def _read_folder(path: Path) -> RunRecord:
         "For a folder of many runs, give the runs: lossdoctor diagnose "
         f"{path}{os.sep}*"
     )
+
+
+def _read_store(path: Path) -> RunRecord:
+    runs = mlflow.runs_of_store(path)
+    if not runs:
+        raise SourceError(f"{path} is an MLflow store without a run that logged metrics. {_WAYS}")
+    record = mlflow.read_run_of_store(runs[-1])
+    if len(runs) == 1:
+        return record
+    reason = f"{path} holds {len(runs)} runs; the one started last was read"
+    return dataclasses.replace(record, not_recorded={"earlier runs": reason})
+
+
+def runs_of_file(path: Path) -> list[Path]:
+    """The runs in one file: those of an MLflow store, else the file itself."""
+    if not mlflow.is_store(path):
+        return [path]
+    with contextlib.suppress(SourceError):  # `read_path` says what is wrong
+        return mlflow.runs_of_store(path) or [path]
+    return [path]
 
 
 def _hint(path: Path) -> str:

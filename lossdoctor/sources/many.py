@@ -10,19 +10,22 @@ from pathlib import Path
 
 from lossdoctor.report import Report
 from lossdoctor.report.triage import Run
-from lossdoctor.sources.files import is_run_folder, read_path
+from lossdoctor.sources.files import is_run_folder, read_path, runs_of_file
 
 # Below this many runs, starting processes takes longer than the diagnoses.
 _PARALLEL_FROM = 64
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The runs at `paths`; a folder that is no run itself stands for the runs in it."""
+    """The runs at `paths`; a folder that is no run itself, or an MLflow store, stands for the runs
+    in it."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir() and not is_run_folder(path):
             inside = (p for p in sorted(path.iterdir()) if not p.name.startswith("."))
             found += [p for p in inside if p.is_file() or is_run_folder(p)] or [path]
+        elif path.is_file():
+            found += runs_of_file(path)
         else:
             found.append(path)
     return found
