@@ -64,12 +64,13 @@ def predict_rows(
     with untouched(model):
         for start in range(0, len(inputs[0]), _BATCH):
             batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in inputs]
-            outputs = model(_pack(structure, batch), training=False)
+            outputs = model(pack(structure, batch), training=False)
             parts.append([np.asarray(output) for output in keras.tree.flatten(outputs)])
     return [np.concatenate(pieces) for pieces in zip(*parts)]
 
 
-def _pack(structure: Any, flat: Sequence[Any]) -> Any:
+def pack(structure: Any, flat: Sequence[Any]) -> Any:
+    """The flat inputs of a model in the nesting it takes them in."""
     if structure is None or not isinstance(structure, (list, tuple, dict)):
         return flat[0] if len(flat) == 1 else list(flat)
     return keras.tree.pack_sequence_as(structure, list(flat))

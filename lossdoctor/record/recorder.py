@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
+from lossdoctor.record.replay import EAGER, Replay, replay
 from lossdoctor.record.ring import Ring
 from lossdoctor.record.step_probe import DetailSample, StepProbe, apart
 from lossdoctor.record.stream import DataStream
@@ -77,6 +79,8 @@ class Recorder:
         self.dead_units: list[tuple[int, NDArray[Any]]] = []
         self.epoch_loss_std: list[float] = []
         self.first_bad: tuple[int, int, NDArray[Any], NDArray[Any]] | None = None
+        self.replayed: Replay | None = None
+        self._remembered: int | None = None
         self._failed = False
         self._gradients_known = False
         self._on_first_step = on_first_step
@@ -201,6 +205,7 @@ class Recorder:
             self._on_first_step()
             if self._probe is not None:
                 self._probe.remember()
+                self._remembered = self.step
 
     def _see_gradients(self, grads: Sequence[Any], variables: Any) -> None:
         self._open()
@@ -254,7 +259,7 @@ class Recorder:
             finally:
                 self._phase = outer
             with self._harmless("data statistics"):
-                self._after_step(phase)
+                self._after_step(phase, logs)
             return logs
 
         return observed
@@ -275,8 +280,12 @@ class Recorder:
         fresh = self._last_detail == self.step - 1
         if self._primed and self._probe and self._wants_detail(self.step) and not fresh:
             self._probe.remember()
+            self._remembered = self.step
 
-    def _after_step(self, phase: str) -> None:
+    def _after_step(self, phase: str, logs: Any) -> None:
+        if phase == "train" and self.replayed is None and self._broken(logs):
+            with self._harmless("where numbers stopped being finite"):
+                self._replay()
         if self._streaming[phase]:
             self._stream(phase)
         if phase != "train":
@@ -288,6 +297,27 @@ class Recorder:
         self._prime()
         if self.step - self._drained_at >= self._ring_rows - self.model.steps_per_execution:
             self._drain()
+
+    def _broken(self, logs: Any) -> bool:
+        """Whether the running loss is not finite. On a CPU it is there to be looked at; a GPU would
+        have to be waited for, which only sampled steps are worth."""
+        loss = logs.get("loss") if isinstance(logs, dict) else None
+        if not isinstance(loss, EAGER):
+            return False
+        near = "CPU" in loss.device or self._wants_detail(self.step)
+        return near and not math.isfinite(loss)
+
+    def _replay(self) -> None:
+        if self.train_mirror is None:
+            return
+        known = self._probe is not None and self._remembered is not None
+        self.replayed = replay(
+            self.model,
+            self.train_mirror,
+            self._probe.weights_before() if self._probe and known else None,
+            step=self.step + max(1, self.model.steps_per_execution) - 1,
+            age=self.step - (self._remembered or 0),
+        )
 
     def _stream(self, phase: str) -> None:
         mirror = self.train_mirror if phase == "train" else self.validation_mirror
@@ -302,6 +332,7 @@ class Recorder:
         weight, update, zeros, curvature, curvature_norm = self._probe.compare()
         follows = self._last_detail == step - 1
         self._last_detail = step
+        self._remembered = step + 1
         self.details.append(
             DetailSample(
                 step=step,

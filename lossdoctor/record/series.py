@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.record.recorder import Recorder
+from lossdoctor.record.replay import Replay
 from lossdoctor.record.run import (
     ModelRecord,
     NonFiniteOrigin,
@@ -98,16 +99,19 @@ def non_finite_origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrig
             return NonFiniteOrigin(epoch=0, step=0, source="weights", layer=layer.name)
     epoch, step, (loss, inputs, targets, outputs), gradients = recorder.first_bad
     bad = np.flatnonzero(~np.isfinite(gradients) & np.asarray(recorder.connected))
-    variable = recorder.variables[bad[-1]].path if len(bad) else None
-    where: dict[str, Any] = {"epoch": epoch, "step": step, "variable": variable}
-    if not np.isfinite(inputs):
-        return NonFiniteOrigin(source="inputs", **where)
-    if not np.isfinite(targets):
-        return NonFiniteOrigin(source="targets", **where)
-    if not np.isfinite(outputs):
-        return NonFiniteOrigin(source="forward", **where)
-    if not np.isfinite(loss):
-        weights = recorder.train_stream.weights
-        source = "sample_weight" if weights and weights.has_non_finite else "loss"
-        return NonFiniteOrigin(source=source, **where)  # type: ignore[arg-type]
-    return NonFiniteOrigin(source="gradients", **where)
+    seen = recorder.replayed
+    if seen is None or seen.step != step:
+        seen = Replay(step=step)
+    source: Any = seen.source
+    if source is None:
+        flags = {"inputs": inputs, "targets": targets, "forward": outputs, "loss": loss}
+        source = next((s for s, value in flags.items() if not np.isfinite(value)), "gradients")
+    return NonFiniteOrigin(
+        epoch=epoch,
+        step=step,
+        source=source,
+        # Gradients are computed from the last variable to the first.
+        variable=recorder.variables[bad[-1]].path if len(bad) else None,
+        layer=seen.layer,
+        detail=seen.detail,
+    )

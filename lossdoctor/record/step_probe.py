@@ -44,6 +44,11 @@ class StepProbe:
         self.remember = tf.function(self._remember, autograph=False).get_concrete_function()
         self.compare = tf.function(self._compare, autograph=False).get_concrete_function()
 
+    def weights_before(self) -> list[NDArray[Any]]:
+        """The weights when last remembered or compared, one array a variable."""
+        parts = np.split(self._before.numpy(), np.cumsum(self._sizes)[:-1])
+        return [part.reshape(v.shape) for part, v in zip(parts, self._variables)]
+
     def keep_gradients(self, gradients: Sequence[Any], scale: Any) -> None:
         """Keep (a sample of) the gradients, divided by the loss scale; runs inside the step."""
         parts = []

@@ -17,7 +17,7 @@ _SOURCES = {
     "targets": "the targets of that batch already contain NaN or infinity",
     "sample_weight": "the sample weights of that batch already contain NaN or infinity",
     "weights": "the model's own weights already are NaN or infinite",
-    "forward": "with finite data and weights, the forward pass overflows",
+    "forward": "finite data and weights become NaN or infinite in the forward pass",
     "loss": "the predictions are finite, but the loss computed from them is not",
     "gradients": "the loss is finite, but its gradient is not",
 }
@@ -65,9 +65,10 @@ class NonFiniteLoss(Rule):
         elif curve.non_finite is not None:
             origin = curve.origin
             source = f": {_SOURCES[origin.source]}" if origin else ""
-            place = f" in layer '{origin.layer}'" if origin and origin.layer else ""
+            place = f", first in layer '{origin.layer}'" if origin and origin.layer else ""
+            detail = f" ({origin.detail})" if origin and origin.detail else ""
             yield self.finding(
-                f"The loss is not finite from {_when(curve.non_finite)} on{source}{place}.",
+                f"The loss is not finite from {_when(curve.non_finite)} on{source}{place}{detail}.",
                 onset=Onset(epoch=curve.non_finite.epoch, step=curve.non_finite.step),
                 layers=[origin.layer] if origin and origin.layer else [],
                 remedies=at_the_source(curve, sizes, outputs),

@@ -30,7 +30,7 @@ def with_origin(source, *, ratio=1e-3, **fields):
         ("targets", "the targets of that batch"),
         ("sample_weight", "the sample weights"),
         ("weights", "weights already are"),
-        ("forward", "the forward pass overflows"),
+        ("forward", "become NaN or infinite in the forward pass"),
         ("loss", "the predictions are finite"),
         ("gradients", "its gradient is not"),
     ],
@@ -44,9 +44,11 @@ def test_names_the_first_thing_that_was_not_finite(source, words):
 
 
 def test_names_the_layer():
-    (finding,) = findings_of(SLUG, with_origin("forward", layer="dense"))
-    assert "in layer 'dense'" in finding.message
-    assert finding.layers == ("dense",)
+    origin = with_origin("forward", layer="logarithm", detail="run again 3 steps later")
+    (finding,) = findings_of(SLUG, origin)
+    assert "first in layer 'logarithm' (run again 3 steps later)." in finding.message
+    assert finding.layers == ("logarithm",)
+    assert "'logarithm' is the first" in finding.remedies[0].text
 
 
 def test_first_remedy_follows_the_source():

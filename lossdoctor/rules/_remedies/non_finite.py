@@ -24,9 +24,21 @@ def at_the_source(
         return [_CLEAN]
     if sizes.peak > GROWING or curve.explosion > EXPLODES:
         return smaller_steps(outputs.setup, sizes, curve)
+    if curve.origin is not None and curve.origin.layer is not None:
+        return [_guard_layer(curve.origin.layer)]
     if any(head.loss.custom for head in outputs.heads):
         return [_guard_custom_loss(outputs)]
     return [_DEBUG]
+
+
+def _guard_layer(layer: str) -> Remedy:
+    return Remedy(
+        text=f"The updates were small, and '{layer}' is the first whose output is not finite: keep "
+        "the arguments of its logarithms, roots and quotients away from zero, as in "
+        "keras.ops.log(keras.ops.maximum(x, 1e-7)). TensorFlow names the operation itself, at some "
+        "cost in speed.",
+        code=_DEBUG.code,
+    )
 
 
 def _guard_custom_loss(outputs: OutputHeads) -> Remedy:
