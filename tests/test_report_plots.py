@@ -239,6 +239,11 @@ def test_unit_shares_join_gradients_and_activations():
     assert np.isnan(data.series["saturated outputs"][1])
 
 
+def test_units_that_all_learn_need_no_picture():
+    record = run_record(config_record(), units=unit_series({"dense": 0.0, "dense_1": 0.0}))
+    assert figure_data.unit_shares(record) is None
+
+
 def test_shift_is_told_in_units_of_training():
     x = np.random.default_rng(0).normal(size=(500, 3))
     data = figure_data.shift(

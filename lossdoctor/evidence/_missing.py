@@ -16,5 +16,5 @@ class NotRecorded(NotApplicable):
     def of(cls, record: RunRecord, what: str, how: str) -> NotRecorded:
         """The reason the recorder gave for missing `what`, or else `how` to record it."""
         if record.source == "run" and how.endswith("with LossDoctor()"):
-            how = "this run's record does not hold it"
+            how = "not in this run's record"
         return cls(f"{what}: {record.not_recorded.get(what, how)}")

@@ -333,7 +333,7 @@ def unit_shares(record: RunRecord) -> Bars | None:
     saturated = {layer.layer: layer.share for layer in saturation.layers} if saturation else {}
     layers = tuple(dict.fromkeys([*dead, *saturated]))
     known = {"dead units": dead, "saturated outputs": saturated}
-    if not layers:
+    if not any([*dead.values(), *saturated.values()]):
         return None
     return Bars(
         label="% of the layer",

@@ -42,6 +42,7 @@ from lossdoctor.evidence import (
     simple_models,
     step_size,
     target_scale,
+    task_fit,
     unit_activity,
     update_ratio,
     weight_growth,
@@ -183,7 +184,7 @@ def _height(data: Any) -> float:
     if isinstance(data, Lines):
         return 2.4
     if isinstance(data, HeatMap):
-        return 0.9 + 0.22 * min(max(len(data.layers), 3), 24)
+        return 0.9 + 0.22 * min(max(len(data.layers), 5), 24)
     rows = len(data.names) * (len(data.series) if isinstance(data, Bars) else 1.2)
     return float(1.0 + 0.2 * max(rows, 3))
 
@@ -403,6 +404,7 @@ PICTURES = (
             {
                 output_head.OutputHeads,
                 label_encoding.LabelEncoding,
+                task_fit.TaskFit,
                 predictions.Predictions,
                 predictions.Saturation,
                 target_scale.TargetScale,
@@ -418,6 +420,7 @@ PICTURES = (
             {
                 output_head.OutputHeads,
                 label_encoding.LabelEncoding,
+                task_fit.TaskFit,
                 predictions.Predictions,
                 predictions.Saturation,
                 decisions.Decisions,

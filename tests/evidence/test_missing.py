@@ -14,5 +14,5 @@ def test_a_recorded_run_is_not_told_to_record():
         return str(NotRecorded.of(RunRecord(source=source), "it", how))
 
     assert reason("history", "run with LossDoctor()") == "it: run with LossDoctor()"
-    assert reason("run", "run with LossDoctor()") == "it: this run's record does not hold it"
+    assert reason("run", "run with LossDoctor()") == "it: not in this run's record"
     assert reason("run", "pass validation_data=") == "it: pass validation_data="
