@@ -56,11 +56,13 @@ def _number(value: Any) -> float | None:
 
 
 def _callback_record(callback: Any) -> CallbackRecord:
-    config = {
-        name: value
-        for name, value in getattr(callback, "__dict__", {}).items()
-        if not name.startswith("_") and isinstance(value, (bool, int, float, str, type(None)))
-    }
+    config: dict[str, Any] = {}
+    with contextlib.suppress(Exception):
+        config = {
+            name: value
+            for name, value in vars(callback).items()
+            if not name.startswith("_") and isinstance(value, (bool, int, float, str, type(None)))
+        }
     return CallbackRecord(class_name=type(callback).__name__, config=config)
 
 

@@ -1,0 +1,213 @@
+"""Whatever fails in or around the doctor: training goes on to the same bits, and is told once."""
+
+import errno
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lossdoctor import RunRecord
+from lossdoctor.callback import LossDoctor
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Severity, Stage
+from lossdoctor.record.assemble import RunAssembler
+from lossdoctor.record.recorder import Recorder
+from lossdoctor.record.stream import DataStream
+from lossdoctor.report import Report
+from lossdoctor.rules import Rule
+
+pytestmark = pytest.mark.train
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(96, 5)).astype("float32")
+Y = X @ RNG.normal(size=(5, 1)).astype("float32")
+
+
+class Own(keras.Sequential):
+    """Steps without `optimizer.apply`, and logs that are no numbers."""
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        variables = self.trainable_variables
+        for variable, gradient in zip(variables, tape.gradient(loss, variables)):
+            variable.assign_sub(0.01 * gradient)
+        return {"loss": loss, "per example": y[:, 0], "text": tf.constant("odd")}
+
+
+class WithoutApply(keras.optimizers.SGD):
+    @property
+    def apply(self):
+        raise AttributeError("this optimizer has no apply")
+
+
+class Guarded(keras.Sequential):
+    """Takes a train function once and no other."""
+
+    def __setattr__(self, name, value):
+        if name == "train_function" and self.__dict__.get(name) is not None:
+            raise AttributeError("train_function is fixed")
+        super().__setattr__(name, value)
+
+
+class GuardedOptimizer(keras.optimizers.SGD):
+    """Its `apply` cannot be shadowed by an attribute."""
+
+    @property
+    def apply(self):
+        return super().apply
+
+    def __setattr__(self, name, value):
+        if name == "apply":
+            raise AttributeError("apply is fixed")
+        super().__setattr__(name, value)
+
+
+class Peculiar(keras.callbacks.Callback):
+    """Has attributes that raise, and logs what nobody expects."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name):
+        if name == "__dict__":
+            raise RuntimeError("private")
+        return super().__getattribute__(name)
+
+    @property
+    def wide(self):
+        raise RuntimeError("private")
+
+
+class Odd(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs |= {"generator": (i for i in ()), "text": "a", "none": None, 3: 4.0, "list": [1, 2]}
+
+
+class RaisingRule(Rule):
+    title = "Raises"
+    severity = Severity.ERROR
+    stage = Stage.DATA
+
+    def check(self, setup: Setup):
+        raise RuntimeError("no rule for you")
+
+
+def raising(owner: Any, name: str, *, after: int = 0) -> Callable[[pytest.MonkeyPatch], None]:
+    """Let a function raise as a full disk does, from its `after`-th call on."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        original, calls = getattr(owner, name), []
+
+        def raises(*args: Any, **kwargs: Any) -> Any:
+            calls.append(1)
+            if len(calls) > after:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, raises)
+
+    return patch
+
+
+FULL = "No space left on device"
+
+
+@dataclass(kw_only=True)
+class Trouble:
+    """`warning`: what the one warning says, None for no warning; `report`: whether there is one;
+    `saved`: whether the record on disk can be read."""
+
+    patch: Callable[[pytest.MonkeyPatch], None] = lambda monkeypatch: None
+    model: type = keras.Sequential
+    optimizer: type = keras.optimizers.SGD
+    callbacks: tuple[type, ...] = ()
+    doctor: dict[str, Any] = field(default_factory=dict)
+    path: str = "run.lossdoctor"
+    warning: str | None = None
+    report: bool = True
+    saved: bool = True
+
+
+TROUBLES = {
+    "the disk is full from the start": Trouble(
+        patch=raising(os, "replace"), warning=FULL, saved=False
+    ),
+    "the disk is full later": Trouble(patch=raising(os, "replace", after=2), warning=FULL),
+    "no such folder": Trouble(path="nowhere/run.lossdoctor", warning="nowhere", saved=False),
+    "the path is a folder": Trouble(path=".", warning="cannot write", saved=False),
+    "a log_dir that is a file": Trouble(
+        doctor={"log_dir": __file__}, warning=os.path.basename(__file__)
+    ),
+    "a rule raises": Trouble(doctor={"rules": [RaisingRule()], "stop_on": "error"}),
+    "the diagnosis raises": Trouble(
+        patch=raising(Report, "of"), doctor={"stop_on": "error"}, warning=FULL, report=False
+    ),
+    "printing raises": Trouble(patch=raising(Report, "print"), doctor={"verbose": 1}, warning=FULL),
+    "opening raises": Trouble(
+        patch=raising(RunAssembler, "__init__"), warning=FULL, report=False, saved=False
+    ),
+    "assembling raises": Trouble(
+        patch=raising(RunAssembler, "record"), warning=FULL, report=False, saved=False
+    ),
+    "assembling raises later": Trouble(
+        patch=raising(RunAssembler, "record", after=2), warning=FULL, report=False
+    ),
+    "attaching raises": Trouble(patch=raising(Recorder, "_open"), warning=FULL),
+    "an epoch's end raises": Trouble(patch=raising(Recorder, "end_epoch", after=1), warning=FULL),
+    "reading the data raises": Trouble(patch=raising(DataStream, "update")),
+    "the model takes no other step": Trouble(model=Guarded, warning="train_function is fixed"),
+    "the optimizer has no apply": Trouble(model=Own, optimizer=WithoutApply),
+    "the optimizer keeps its apply": Trouble(optimizer=GuardedOptimizer),
+    "a callback hides its attributes": Trouble(callbacks=(Peculiar,)),
+    "the logs are odd": Trouble(callbacks=(Odd,)),
+}
+
+
+def trained(trouble, callbacks):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    model = trouble.model(
+        [keras.Input((5,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(1)]
+    )
+    model.compile(trouble.optimizer(0.05), "mse")
+    history = model.fit(
+        X,
+        Y,
+        epochs=4,
+        verbose=0,
+        callbacks=[*callbacks, *(callback() for callback in trouble.callbacks)],
+    )
+    return model, history.history["loss"]
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_training_goes_on_to_the_same_bits_and_is_told_once(name, tmp_path, monkeypatch, capsys):
+    trouble = TROUBLES[name]
+    plain, plain_loss = trained(trouble, [])
+    path = tmp_path / trouble.path
+    doctor = LossDoctor(**{"verbose": 0, "record_path": path} | trouble.doctor)
+    with warnings.catch_warnings(record=True) as caught, monkeypatch.context() as patched:
+        warnings.simplefilter("always")
+        trouble.patch(patched)
+        model, loss = trained(trouble, [doctor])
+
+    assert loss == plain_loss
+    for a, b in zip(model.variables, plain.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=b.path)
+    assert model.__dict__.keys() == plain.__dict__.keys()
+    assert model.optimizer.__dict__.keys() == plain.optimizer.__dict__.keys()
+    told = [str(w.message) for w in caught if str(w.message).startswith("LossDoctor")]
+    assert len(told) == (trouble.warning is not None), told
+    assert all(trouble.warning in text for text in told)
+    if trouble.report:
+        assert doctor.report.outcomes
+        assert len(doctor.record.history.epochs) == 4
+        assert doctor.record.fit.stopped is None
+    if trouble.saved:
+        assert RunRecord.load(path).fit.completed_epochs >= 1
