@@ -103,13 +103,27 @@ class Architecture:
         found = [
             LinearPair(first=self.layers[index], second=self.layers[after])
             for index, layer in enumerate(self.layers)
-            if _is_affine(layer) and layer.kernel is not None and layer.kernel.trainable
+            if _is_affine(layer)
+            and layer.kernel is not None
+            and layer.kernel.trainable
+            and not self._is_read_otherwise(index)
             for after in dict.fromkeys(self._next_weighted(index))
             if _mixes_channels(self.layers[after])
         ]
         if self.is_linear_throughout and not self._gives_back_its_input:
             return tuple(found)
         return tuple(pair for pair in found if not _is_bottleneck(pair))
+
+    @cached_property
+    def only_maxima(self) -> tuple[LayerRecord, ...]:
+        """The hidden layers of weights of a model without any activation, whose pooling takes
+        maxima; none where something else is non-linear, or nothing is."""
+        heads = [output.layer for output in self.setup.model.outputs if output.layer is not None]
+        maxima = {i for i, layer in enumerate(self.layers) if layer.class_name in _MAXIMA}
+        linear = self._linear_with(frozenset(maxima))
+        if not maxima or not all(s in linear for head in heads for s in self.layers[head].inbound):
+            return ()
+        return tuple(layer for layer in self.hidden_weighted if layer.class_name in AFFINE)
 
     @cached_property
     def is_linear_throughout(self) -> bool:
@@ -124,10 +138,14 @@ class Architecture:
 
     @cached_property
     def _linear_of_inputs(self) -> frozenset[int]:
+        return self._linear_with(frozenset())
+
+    def _linear_with(self, passing: frozenset[int]) -> frozenset[int]:
+        """What is a linear function of the inputs, if the layers `passing` counted as linear."""
         linear: set[int] = set()
         for index, layer in enumerate(self.layers):
             passes = (_is_affine(layer) or layer.class_name in _LINEAR) and not layer.custom
-            if passes and all(source in linear for source in layer.inbound):
+            if (passes or index in passing) and all(source in linear for source in layer.inbound):
                 linear.add(index)
         return frozenset(linear)
 
@@ -137,6 +155,7 @@ class Architecture:
         return any(output.shape in inputs for output in self.setup.model.outputs)
 
     def _next_weighted(self, index: int) -> Iterator[int]:
+        """The layers of weights that read layer `index` through linear operations."""
         seen = {index}
         pending = list(self.readers[index])
         while pending:
@@ -149,6 +168,21 @@ class Architecture:
                 yield reader
             elif self._passes_linearly(reader):
                 pending += self.readers[reader]
+
+    def _is_read_otherwise(self, index: int) -> bool:
+        """Whether layer `index` also reaches something non-linear first, as the stem of a residual
+        network does, whose shortcut alone is linear."""
+        seen = {index}
+        pending = list(self.readers[index])
+        while pending:
+            reader = pending.pop(0)
+            if reader in seen or self.layers[reader].class_name in AFFINE:
+                continue
+            seen.add(reader)
+            if not self._passes_linearly(reader):
+                return True
+            pending += self.readers[reader]
+        return False
 
     def _passes_linearly(self, index: int) -> bool:
         layer = self.layers[index]

@@ -196,6 +196,12 @@ class Head:
         return self.output.activation == "softmax" and self.output.softmax_axis_size == 1
 
     @property
+    def softmax_over_positions(self) -> bool:
+        """A softmax over another axis than the last, which is that of the classes."""
+        size = self.output.softmax_axis_size
+        return self.output.activation == "softmax" and size not in (None, 1, self.units)
+
+    @property
     def logits_reach_the_loss(self) -> bool:
         """Whether Keras finds the logits behind the head's probabilities, and uses them."""
         return (

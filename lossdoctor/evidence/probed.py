@@ -132,7 +132,7 @@ class ValidationOverlap:
     share: float
     matches: int
     repeats: float
-    """Share of training rows that repeat another training row."""
+    """Share of training rows that repeat an earlier one, as far as they can be expected to."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -142,8 +142,13 @@ class ValidationOverlap:
         return cls(
             share=record.probes["validation_overlap"],
             matches=int(record.probes["validation_matches"]),
-            repeats=max((summary.duplicate_fraction for summary in _inputs(record)), default=0.0),
+            repeats=max(map(_repeats, _inputs(record)), default=0.0),
         )
+
+
+def _repeats(summary: TensorSummary) -> float:
+    """The chance to meet an equal row grows with the number of rows, the sample has fewer."""
+    return summary.duplicate_fraction * summary.rows / max(1, summary.sampled_rows)
 
 
 def _inputs(record: RunRecord) -> tuple[TensorSummary, ...]:

@@ -293,6 +293,9 @@ class TensorSummary:
     """Standard deviation over examples, averaged over features: 0 when every example is alike."""
     duplicate_fraction: float = 0.0
     """Share of sampled rows that repeat another one exactly."""
+    trailing_zeros: float = 0.0
+    """Mean number of steps at the end of an example that hold nothing but zeros; for examples of
+    shape (steps,) or (steps, features)."""
     outlier_fraction: float = 0.0
     """Share of entries more than 10 robust standard deviations (1.4826 MAD) from the median."""
     skewness: float = 0.0

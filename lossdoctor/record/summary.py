@@ -186,6 +186,8 @@ def _sample_statistics(sample: NDArray[Any]) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
             found["row_spread"] = float(usable.std(axis=0, dtype=np.float64).mean())
     found["duplicate_fraction"] = _duplicate_fraction(rows)
+    if sample.ndim in (2, 3):
+        found["trailing_zeros"] = _trailing_zeros(sample)
     if sample.ndim >= 2 and 2 <= sample.shape[-1] <= MAX_FEATURES:
         found |= _row_statistics(sample.reshape(-1, sample.shape[-1]))
     return found
@@ -215,6 +217,13 @@ def _duplicate_fraction(rows: NDArray[Any]) -> float:
     contiguous = np.ascontiguousarray(rows)
     keys = contiguous.view(np.dtype((np.void, contiguous.dtype.itemsize * contiguous.shape[1])))
     return 1.0 - len(np.unique(keys)) / len(rows)
+
+
+def _trailing_zeros(sequences: NDArray[Any]) -> float:
+    steps = sequences.reshape(*sequences.shape[:2], -1)
+    empty = np.asarray((steps == 0).all(axis=2))
+    padded = np.logical_and.accumulate(empty[:, ::-1], axis=1)
+    return float(padded.sum(axis=1).mean())
 
 
 def _outlier_fraction(sample: NDArray[Any]) -> float:

@@ -4,10 +4,16 @@ import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
-from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, LossFamily, OutputHeads
+from lossdoctor.evidence.output_head import (
+    CROSS_ENTROPIES,
+    ONE_UNIT_PER_CLASS,
+    Head,
+    LossFamily,
+    OutputHeads,
+)
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
-from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.code import compile_code, rebuild_code
 from lossdoctor.rules._remedies.labels import Contract, contract_code, fitting, from_logits_loss
 from lossdoctor.rules._rule import Findings, Rule
 
@@ -17,7 +23,8 @@ class MissingFinalActivation(Rule):
     """A cross-entropy is fed something other than probabilities.
 
     **What it detects.** A cross-entropy or KL divergence with `from_logits=False` on a head whose
-    last activation is not a sigmoid or softmax: linear, relu, tanh and the like.
+    last activation is not a sigmoid or softmax: linear, relu, tanh and the like; a softmax that
+    runs over positions (axis=1) instead of classes.
 
     **Why it matters.** Keras clips the output to [1e-7, 1 - 1e-7] before the logarithm. Outside
     (0, 1) the gradient is zero, so examples predicted there are never corrected, the loss jumps
@@ -45,6 +52,19 @@ class MissingFinalActivation(Rule):
     def check(self, outputs: OutputHeads, encoding: LabelEncoding | None) -> Findings:
         judged = {j.head.index: j for j in encoding.judged} if encoding else {}
         for head in outputs.judged_by_keras():
+            if head.family in ONE_UNIT_PER_CLASS and head.softmax_over_positions:
+                size = head.output.softmax_axis_size
+                yield self.finding(
+                    f"The softmax of {head.label} runs over {size} positions instead of the "
+                    f"{head.units} classes: the {head.units} outputs of a position are no "
+                    f"distribution, as {head.loss.name} expects.",
+                    measurements=[
+                        Measurement(name="size of the softmax axis", value=size or 0),
+                        Measurement(name="classes", value=head.units or 0),
+                    ],
+                    layers=head.layer_names,
+                    remedies=[_positions(outputs, head)],
+                )
             wants_probabilities = (
                 head.family in CROSS_ENTROPIES or head.family is LossFamily.DIVERGENCE
             )
@@ -56,6 +76,15 @@ class MissingFinalActivation(Rule):
                     layers=head.layer_names,
                     remedies=_remedies(outputs, head, judged.get(head.index)),
                 )
+
+
+def _positions(outputs: OutputHeads, head: Head) -> Remedy:
+    layers = [layer for layer in (*head.tail, head.layer) if layer and layer.config.get("axis")]
+    code = rebuild_code(outputs.setup, {layers[0].name: {"axis": -1}}) if layers else ""
+    return Remedy(
+        text="Let the softmax run over the last axis, that of the classes: axis=-1, the default.",
+        code=code,
+    )
 
 
 def _returned(head: Head) -> str:

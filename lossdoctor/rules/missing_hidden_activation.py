@@ -6,7 +6,7 @@ from lossdoctor.evidence.architecture import Architecture
 from lossdoctor.evidence.probed import LinearReach
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Severity, Stage
-from lossdoctor.rules._remedies.architecture import activate, insert_hidden_layer
+from lossdoctor.rules._remedies.architecture import activate, insert_hidden_layer, listed
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 HALF = 0.5
@@ -19,7 +19,8 @@ class MissingHiddenActivation(Rule):
 
     **What it detects.** Dense and convolutional layers without activation whose output reaches the
     next such layer through linear operations only (dropout, flattening, averaging, batch
-    normalization, ...); and a model without a hidden layer before a task that is not linear.
+    normalization, ...); convolutions with nothing but max-pooling between them; and a model without
+    a hidden layer before a task that is not linear.
 
     **Why it matters.** A linear function of a linear function is linear: the two layers can do no
     more than one. Without any activation the whole network is a linear or logistic regression,
@@ -85,22 +86,15 @@ class MissingHiddenActivation(Rule):
         beyond = None
         if reach is not None and not learned and architecture.is_linear_throughout:
             beyond = self._beyond(reach)
-        if not pairs:
+        layers = [pair.first for pair in pairs] or architecture.only_maxima
+        kind = "linear pairs" if pairs else "layers without activation"
+        if not layers:
             if beyond is not None and reach is not None:
                 yield self._no_hidden_layer(architecture, reach, beyond)
             return
-        first = list(dict.fromkeys(pair.first.name for pair in pairs))
+        first = list(dict.fromkeys(layer.name for layer in layers))
         solved = outcome is not None and outcome.share >= self.solved
-        message = (
-            f"Nothing non-linear stands between '{pairs[0].first.name}' and "
-            f"'{pairs[0].second.name}'"
-            + (f" and in {len(pairs) - 1} more places" if len(pairs) > 1 else "")
-            + (
-                ", so the model can only learn a linear function of its inputs."
-                if architecture.is_linear_throughout
-                else ", so the two do no more than one of them could."
-            )
-        )
+        message = _message(architecture, first)
         if beyond is not None and reach is not None:
             message = f"{message[:-1]}, and the best one explains {reach.r2:.0%} of these targets."
         if solved and outcome is not None:
@@ -108,16 +102,7 @@ class MissingHiddenActivation(Rule):
         yield self.finding(
             message,
             severity=Severity.INFO if solved else Severity.ERROR if beyond else None,
-            measurements=[
-                Measurement(
-                    name="linear pairs",
-                    value=len(pairs),
-                    unit="pairs of layers",
-                    threshold=0,
-                    fires="above",
-                ),
-                *(beyond or ()),
-            ],
+            measurements=[Measurement(name=kind, value=len(layers)), *(beyond or ())],
             layers=first,
             remedies=[activate(architecture, first)],
         )
@@ -144,3 +129,18 @@ class MissingHiddenActivation(Rule):
             layers=[head.name] if head else [],
             remedies=[insert_hidden_layer(architecture.setup)],
         )
+
+
+def _message(architecture: Architecture, first: list[str]) -> str:
+    pairs = architecture.linear_pairs
+    if not pairs:
+        return (
+            "No layer has an activation: the maxima of the pooling are all that keeps "
+            f"{listed(first)} from acting as one linear function."
+        )
+    where = f"'{pairs[0].first.name}' and '{pairs[0].second.name}'"
+    more = f" and in {len(pairs) - 1} more places" if len(pairs) > 1 else ""
+    consequence = "the two do no more than one of them could"
+    if architecture.is_linear_throughout:
+        consequence = "the model can only learn a linear function of its inputs"
+    return f"Nothing non-linear stands between {where}{more}, so {consequence}."

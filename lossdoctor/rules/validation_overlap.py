@@ -44,7 +44,8 @@ class ValidationOverlap(Rule):
     )
 
     def check(self, overlap: Overlap) -> Findings:
-        if overlap.repeats >= overlap.share / 2 > 0:
+        # A random split of such data gives twice that share; a leak must stand out from it.
+        if overlap.repeats >= overlap.share / 4 > 0:
             raise NotApplicable(
                 f"{overlap.repeats:.0%} of the training rows repeat each other, so equal rows are "
                 "no sign of a leak"

@@ -114,3 +114,21 @@ def test_a_subclassed_model_has_no_known_graph():
     model = dataclasses.replace(mlp(), graph_known=False)
     with pytest.raises(NotApplicable, match="subclassed"):
         Architecture.from_record(config_record(model=model))
+
+
+def test_a_stem_that_feeds_a_shortcut_and_a_non_linear_branch_is_no_pair():
+    stem = convolution("stem", 3, 3, 3, 8)
+    branch = layer("branch", "ReLU")
+    shortcut = dataclasses.replace(convolution("shortcut", 1, 1, 8, 8), inbound=(1,))
+    add = dataclasses.replace(layer("add", "Add"), inbound=(2, 3))
+    assert pairs(stem, branch, shortcut, add, layer("out", "ReLU"), HEAD) == []
+
+
+def test_only_maxima_keep_a_model_without_activation_from_being_linear():
+    one, two = convolution("one", 3, 3, 3, 8), convolution("two", 3, 3, 8, 8)
+    pool, flat = layer("pool", "MaxPooling2D"), layer("flat", "Flatten")
+    found = architecture(one, pool, two, layer("again", "MaxPooling2D"), flat, HEAD)
+    assert [found.name for found in found.only_maxima] == ["one", "two"]
+    assert architecture(one, flat, HEAD).only_maxima == ()
+    relu = convolution("two", 3, 3, 8, 8, activation="relu")
+    assert architecture(one, pool, relu, flat, HEAD).only_maxima == ()

@@ -93,3 +93,11 @@ def test_outliers_and_skewness():
     x[:10] = 1e4
     assert summarize(x).outlier_fraction == pytest.approx(0.01)
     assert summarize(np.exp(RNG.normal(size=2000))).skewness > 2
+
+
+def test_trailing_zeros_are_counted_in_whole_steps():
+    ids = np.array([[3, 1, 0, 0], [3, 0, 2, 0]])
+    assert summarize(ids, name="x").trailing_zeros == 1.5
+    series = np.stack([ids, np.zeros_like(ids)], axis=2)
+    assert summarize(series, name="x").trailing_zeros == 1.5
+    assert summarize(ids[:, 0], name="x").trailing_zeros == 0

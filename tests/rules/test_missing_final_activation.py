@@ -81,3 +81,19 @@ def test_not_applicable_without_a_model_or_under_an_own_loss():
     step = dataclasses.replace(LINEAR, custom_train_step=True)
     outcome = outcome_of(name, config_record(model=step, loss="binary_crossentropy"))
     assert "train_step" in outcome.reason
+
+
+@pytest.mark.parametrize(("size", "count"), [(15, 1), (3, 0)])
+def test_a_softmax_over_positions_is_no_distribution_over_classes(size, count):
+    model = mlp(units=3, activation="softmax")
+    output = dataclasses.replace(model.outputs[0], shape=(None, 15, 3), softmax_axis_size=size)
+    tail = LayerRecord(
+        name="softmax", class_name="Softmax", activation="softmax", inbound=(2,), config={"axis": 1}
+    )
+    model = dataclasses.replace(model, layers=(*model.layers, tail), outputs=(output,))
+    y = np.zeros((100, 15), dtype=int)
+    found = of(model, "sparse_categorical_crossentropy", y)
+    assert len(found) == count
+    if found:
+        assert "15 positions instead of the 3 classes" in found[0].message
+        assert '"softmax": {"axis": -1}' in found[0].remedies[0].code

@@ -119,3 +119,17 @@ def test_tables_need_a_simple_model_that_does_better():
     assert not of(0.26)
     assert of(0.8, share=0.4)
     assert not of(0.8, share=0.6)
+
+
+def test_convolutions_with_nothing_but_max_pooling_between_them():
+    one = weighted(layer("one", "Conv2D", activation="linear", filters=8), 3, 3, 1, 8)
+    two = weighted(layer("two", "Conv2D", activation="linear", filters=8), 3, 3, 8, 8)
+    pool, flat = layer("pool", "MaxPooling2D"), layer("flat", "Flatten")
+    model = chain(one, pool, two, layer("more", "MaxPooling2D"), flat, dense("head", 1, 50))
+    (finding,) = findings_of("missing_hidden_activation", config_record(model=model))
+    assert finding.severity is Severity.WARNING
+    assert finding.layers == ("one", "two")
+    assert '"two": {"activation": "relu"}' in finding.remedies[0].code
+    solved = learned(config_record(model=model), 0.97)
+    (finding,) = findings_of("missing_hidden_activation", solved)
+    assert finding.severity is Severity.INFO

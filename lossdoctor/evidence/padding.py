@@ -1,0 +1,77 @@
+"""Sequences filled up with zeros, and the recurrent layers that read the zeros last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.architecture import NORMALIZATION, RANDOM, Architecture
+from lossdoctor.evidence.setup import Setup
+from lossdoctor.record.run import LayerRecord, RunRecord, TensorSummary
+
+_CELLS = frozenset({"LSTM", "GRU", "SimpleRNN"})
+_KEEPS_STEPS = _CELLS | NORMALIZATION | RANDOM | {"Embedding", "Dense", "Activation", "ReLU"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddedRead:
+    """A recurrent layer that returns its last state, after steps that are padding.
+
+    `embedding` is the one that reads the input, if there is one.
+    """
+
+    cell: LayerRecord
+    embedding: LayerRecord | None
+    summary: TensorSummary
+
+    @property
+    def steps(self) -> float:
+        """Padded steps between the end of an example and the last state, on average."""
+        return self.summary.trailing_zeros
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """Every last state that is read off behind padding which no mask hides."""
+
+    reads: tuple[PaddedRead, ...]
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        architecture = Architecture.from_record(record)
+        setup = architecture.setup
+        cells = [
+            index
+            for index, layer in enumerate(setup.model.layers)
+            if layer.class_name in _CELLS
+            and not layer.custom
+            and "wrapper" not in layer.config
+            and not layer.config.get("return_sequences")
+            and not layer.config.get("go_backwards")
+        ]
+        if not cells:
+            raise NotApplicable("no recurrent layer returns its last state")
+        if record.train is None or not record.train.inputs:
+            how = "pass x= to check_config, or run with LossDoctor()"
+            raise NotRecorded.of(record, "the inputs", how)
+        reads = (_read(setup, index, record.train.inputs) for index in cells)
+        return cls(reads=tuple(read for read in reads if read is not None), setup=setup)
+
+
+def _read(setup: Setup, cell: int, inputs: tuple[TensorSummary, ...]) -> PaddedRead | None:
+    layers, index, embedding = setup.model.layers, cell, None
+    while index not in setup.model.inputs:
+        layer = layers[index]
+        if layer.custom or layer.class_name not in _KEEPS_STEPS or len(layer.inbound) != 1:
+            return None
+        if layer.class_name == "Embedding":
+            if layer.config.get("mask_zero"):
+                return None
+            embedding = layer
+        index = layer.inbound[0]
+    number = setup.model.inputs.index(index)
+    if number >= len(inputs):
+        return None
+    return PaddedRead(cell=layers[cell], embedding=embedding, summary=inputs[number])
