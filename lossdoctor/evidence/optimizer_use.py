@@ -19,6 +19,8 @@ _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _USUAL_EPSILON = 1e-4
 _SPENT = 1e-3
 _FEWEST_STEPS = 20
+_LOOK_BACK = 3
+_STILL_FALLING = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +81,21 @@ def _rates(record: RunRecord, optimizer: OptimizerRecord) -> NDArray[np.float64]
     callbacks = (record.fit.callbacks if record.fit else None) or ()
     adaptive = any(callback.class_name in _LOWERS_RATE_ITSELF for callback in callbacks)
     logged = record.history.learning_rate if record.history else np.empty(0)
-    if len(logged) and not adaptive and np.isfinite(logged).all():
+    known = len(logged) > 0 and bool(np.isfinite(logged).all())
+    if known and (not adaptive or _cut_while_falling(record, logged)):
         return np.asarray(logged, dtype=np.float64)
     rate = optimizer.learning_rate
     return np.empty(0) if rate is None else np.asarray([rate], dtype=np.float64)
+
+
+def _cut_while_falling(record: RunRecord, rates: NDArray[np.float64]) -> bool:
+    """Whether the rate was spent within epochs of a loss that still fell: on no plateau of it."""
+    loss = record.history.logs.get("loss", np.empty(0)) if record.history else np.empty(0)
+    spent = np.flatnonzero(rates < _SPENT * rates.max())
+    if not len(spent) or not 0 < spent[0] < len(loss):
+        return False
+    before = max(0, int(spent[0]) - _LOOK_BACK)
+    return bool(loss[spent[0]] < _STILL_FALLING * loss[before])
 
 
 def _spent(rates: NDArray[np.float64]) -> float | None:

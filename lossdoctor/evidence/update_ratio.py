@@ -122,6 +122,24 @@ class UpdateRatio:
         return float(known.max()) if len(known) else np.nan
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoGradients:
+    """The trainable layers of a model none of whose variables the loss has a gradient for, which
+    Keras refuses to train."""
+
+    layers: tuple[str, ...]
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        series = record.variables
+        if series is None:
+            raise NotRecorded.of(record, "gradients", "run with LossDoctor()")
+        if any(series.connected):
+            raise NotApplicable("the loss has gradients")
+        names = np.asarray(owners(record, series))
+        return cls(layers=in_order(names, series.depth))
+
+
 def _rate_is_zero(record: RunRecord) -> bool:
     rates = np.asarray(record.steps.learning_rate if record.steps else (), dtype=np.float64)
     return bool(len(rates)) and bool(np.all(rates == 0))

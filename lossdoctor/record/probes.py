@@ -15,6 +15,7 @@ nothing, and no probe is returned for them.
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
 | `validation_error_rows` | how many rows it rests on |
 | `label_noise` | share of labels that contradict their neighbors where these agree, far from any class border |
+| `neighbor_error` | share of all labels that contradict their neighbors, wherever they lie |
 | `label_noise_rows` | how many such rows there are |
 | `conflicting_labels` | share of rows with the same input as another row and another label |
 | `validation_overlap` | estimated share of validation rows that stand in the training data, too |
@@ -253,6 +254,7 @@ def _label_noise(table: Floats, classes: NDArray[np.int64]) -> dict[str, float]:
     return {
         "label_noise": float(np.mean(believed[interior] != classes[interior])),
         "label_noise_rows": float(interior.sum()),
+        "neighbor_error": float(np.mean(believed != classes)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def step_series(recorder: Recorder) -> StepSeries | None:
 
 def variable_series(recorder: Recorder) -> VariableSeries | None:
     details = [d for d in recorder.details if d.gradient is not None]
-    if not details:
+    none_connected = bool(recorder.connected) and not any(recorder.connected)
+    if not details and not none_connected:
         return None
     layers, depth = _owners(recorder)
     return VariableSeries(
@@ -54,18 +56,18 @@ def variable_series(recorder: Recorder) -> VariableSeries | None:
         depth=tuple(depth),
         connected=tuple(recorder.connected),
         step=np.array([d.step for d in details]),
-        gradient_norm=np.stack([_array(d.gradient) for d in details]),
-        weight_norm=np.stack([d.weight for d in details]),
-        update_norm=np.stack([d.update for d in details]),
-        gradient_zero_fraction=np.stack([d.zeros for d in details]),
+        gradient_norm=_stacked([d.gradient for d in details], recorder),
+        weight_norm=_stacked([d.weight for d in details], recorder),
+        update_norm=_stacked([d.update for d in details], recorder),
+        gradient_zero_fraction=_stacked([d.zeros for d in details], recorder),
         curvature=np.array([d.curvature for d in details]),
         curvature_norm=np.array([d.curvature_norm for d in details]),
     )
 
 
-def _array(values: NDArray[Any] | None) -> NDArray[Any]:
-    assert values is not None
-    return values
+def _stacked(rows: Sequence[NDArray[Any] | None], recorder: Recorder) -> NDArray[Any]:
+    known = [row for row in rows if row is not None]
+    return np.stack(known) if known else np.empty((0, len(recorder.variables)))
 
 
 def _owners(recorder: Recorder) -> tuple[list[str], list[int]]:

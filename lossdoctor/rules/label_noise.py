@@ -20,7 +20,8 @@ class LabelNoise(Rule):
     **How it is measured.** With nearest neighbors on at most 512 rows: how much more often they
     mistake held-out training labels than validation labels; and how often labels contradict
     neighbors far from any class border, where overlap is over. The share that overlap explains is
-    taken from the strength of the signal.
+    taken from the strength of the signal; and where there are as many of them far from a border
+    as elsewhere, no overlap explains them.
 
     **How to fix it.** Look through the contradicting rows first: they are few and telling.
 
@@ -51,6 +52,13 @@ class LabelNoise(Rule):
         unit="of the labels, beyond overlap and chance",
         source="measured on five data sets: unharmed -0.05 at most, 10 % wrong digits 0.05",
     )
+    evenness: float = threshold(
+        0.5,
+        fires="above",
+        unit="wrong labels far from any border ÷ wrong labels everywhere",
+        source="measured on 26 data sets: overlapping classes at most 0.35, clear ones with 20 % "
+        "of the labels moved 0.5 to 0.8",
+    )
     conflicting: float = threshold(
         0.05,
         fires="above",
@@ -66,9 +74,17 @@ class LabelNoise(Rule):
                 "than of the validation labels"
             )
             found.append((text, self.measure("beyond_validation", agreement.beyond_validation)))
-        if agreement.beyond_overlap > self.beyond_overlap:
+        noise = [
+            self.measure(name, value)
+            for name, value in (
+                ("beyond_overlap", agreement.beyond_overlap),
+                ("evenness", agreement.evenness),
+            )
+            if value > getattr(self, name)
+        ]
+        if noise:
             text = f"{agreement.interior:.0%} of the labels far from any class border contradict it"
-            found.append((text, self.measure("beyond_overlap", agreement.beyond_overlap)))
+            found.append((text, noise[0]))
         if agreement.conflicting > self.conflicting and agreement.continuous:
             text = f"{agreement.conflicting:.0%} of the rows share their input with another label"
             found.append((text, self.measure("conflicting", agreement.conflicting)))

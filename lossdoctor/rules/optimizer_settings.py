@@ -34,7 +34,7 @@ class OptimizerSettings(Rule):
     of 1.
 
     **When it is wrong.** A warm-up starts at 0 and is left alone, as is ReduceLROnPlateau, which
-    lowers the rate because the loss has stopped falling.
+    lowers the rate because the loss has stopped falling (unless it was still falling).
 
     **References.** Kingma and Ba, Adam (2015), theorem 4.1; Reddi et al., On the convergence of
     Adam (2018); Loshchilov and Hutter, Decoupled weight decay (2019).

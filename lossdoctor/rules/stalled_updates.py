@@ -7,8 +7,8 @@ from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.unit_activity import UnitActivity
-from lossdoctor.evidence.update_ratio import UpdateRatio
-from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.evidence.update_ratio import NoGradients, UpdateRatio
+from lossdoctor.finding import Finding, Measurement, Severity, Stage
 from lossdoctor.rules._remedies.gradients import Stall, against_stall, listed
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -84,11 +84,17 @@ class StalledUpdates(Rule):
 
     def check(
         self,
-        updates: UpdateRatio,
+        updates: UpdateRatio | None,
+        refused: NoGradients | None,
         activity: UnitActivity | None,
         scale: LossScale | None,
         setup: Setup,
     ) -> Findings:
+        if refused is not None:
+            yield self._refused(refused, setup)
+            return
+        if updates is None:
+            raise NotApplicable("update norms: run with LossDoctor()")
         if updates.rate_is_zero:
             raise NotApplicable("the learning rate is 0")
         if setup.model.custom_train_step:
@@ -115,6 +121,15 @@ class StalledUpdates(Rule):
                 layers=layers,
                 remedies=[against_stall(stall, layers, updates.zero_kernels, setup)],
             )
+
+    def _refused(self, refused: NoGradients, setup: Setup) -> Finding:
+        why = _WHY[Stall.DISCONNECTED].format(layers=listed(refused.layers))
+        return self.finding(
+            f"{why}, so Keras raises at fit.",
+            measurements=[self.measure("parameter_share", 1.0)],
+            layers=refused.layers,
+            remedies=[against_stall(Stall.FLAT, refused.layers, (), setup)],
+        )
 
     def _stalls(
         self, updates: UpdateRatio, activity: UnitActivity | None, end: float | None

@@ -25,8 +25,9 @@ class ValidationOverlap(Rule):
 
     **How to fix it.** Split first, then oversample or augment the training side only.
 
-    **When it is wrong.** Inputs with few distinct values repeat by nature; where training rows
-    repeat each other as often, the rule does not apply.
+    **When it is wrong.** Inputs with few distinct values repeat by nature; where such training rows
+    repeat each other as often, the rule does not apply. Rows of measured numbers do not: they
+    were copied.
 
     **References.** Kapoor and Narayanan, Leakage and the reproducibility crisis (2023).
     """

@@ -8,6 +8,7 @@ X = np.random.default_rng(0).normal(size=(300, 5))
 CLEAN = {
     "signal": 0.6,
     "signal_rows": 512.0,
+    "minority_rows": 341.0,
     "label_noise": 0.03,
     "label_noise_rows": 128.0,
     "conflicting_labels": 0.0,
@@ -90,3 +91,12 @@ def test_counts_are_no_classes():
 def test_not_applicable_without_probes():
     assert outcome_of(SLUG, config_record(x=X, y=X[:, 0])).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_labels_wrong_wherever_they_lie_are_no_overlap():
+    """Rings with a quarter of the labels moved: the weak signal is their own doing."""
+    rings = {"signal": 0.29, "label_noise": 0.23, "minority_rows": 246.0}
+    assert measured(**rings) == []
+    assert measured(**rings, neighbor_error=0.23) == ["evenness"]
+    assert measured(**rings, neighbor_error=0.33) == []
+    assert measured(**(rings | {"label_noise": 0.33}), neighbor_error=0.35) == []

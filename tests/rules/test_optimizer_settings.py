@@ -129,3 +129,16 @@ def test_not_applicable_without_an_optimizer():
     record = dataclasses.replace(config_record(), optimizer=None)
     assert outcome_of(SLUG, record).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_a_plateau_callback_that_cuts_the_rate_of_a_falling_loss():
+    fit = FitRecord(epochs=10, callbacks=(CallbackRecord(class_name="ReduceLROnPlateau"),))
+    rates = [0.01, 0.01, 1e-4, 1e-6, *[1e-8] * 6]
+
+    def cut(loss):
+        logs = history(learning_rate=rates, loss=loss)
+        return findings_of(SLUG, run_record(config_record(optimizer=SGD, fit=fit), history=logs))
+
+    (finding,) = cut([2.9, 1.3, 0.6, 0.5, *[0.5] * 6])
+    assert "ReduceLROnPlateau" in finding.remedies[0].text
+    assert not cut([0.55, 0.52, 0.51, 0.5, *[0.5] * 6])

@@ -132,3 +132,11 @@ def test_boundary_of_what_remains(end, fires):
 
 def test_not_applicable():
     assert "LossDoctor()" in outcome_of("stalled_updates", RunRecord(source="history")).reason
+
+
+def test_a_loss_without_any_gradient_which_keras_refuses():
+    none = variables(MODEL, count=0, connected=(False,) * len(variables(MODEL).paths))
+    (finding,) = findings_of("stalled_updates", run_record(trained([1.0]), variables=none))
+    assert "so Keras raises at fit" in finding.message
+    assert finding.severity is Severity.ERROR
+    assert "tf.GradientTape" in finding.remedies[0].text

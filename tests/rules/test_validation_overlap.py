@@ -36,3 +36,10 @@ def test_rows_that_repeat_by_nature():
 def test_not_applicable_without_validation():
     assert outcome_of(SLUG, config_record(x=X, y=X[:, 0])).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_rows_of_measured_numbers_that_repeat_were_copied():
+    copied = np.repeat(X[:75], 4, axis=0)
+    assert len(findings_of(SLUG, record(0.95, x=copied))) == 1
+    rounded = np.round(copied[:, :1])
+    assert "repeat each other" in outcome_of(SLUG, record(0.95, x=rounded)).reason

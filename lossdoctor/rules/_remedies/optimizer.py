@@ -21,7 +21,13 @@ def usual_rate(use: OptimizerUse) -> Remedy:
 
 
 def constant_rate(use: OptimizerUse) -> Remedy:
-    """The schedule's peak, kept."""
+    """The schedule's peak, kept; where a callback lowers the rate, a more patient one."""
+    if use.optimizer.schedule is None:
+        return Remedy(
+            text="The loss was still falling when the rate was cut: let ReduceLROnPlateau watch a "
+            "curve with less noise, for longer (patience of 5 to 10 epochs), with a min_delta far "
+            "below the gains of an epoch and a factor of 0.2 to 0.5."
+        )
     return Remedy(
         text="Train at the schedule's own first rate, or stretch it to the length of the run "
         "(decay_steps counts steps, not epochs): more epochs at the end would change nothing.",
