@@ -12,6 +12,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
+from lossdoctor.record.own_loss import takes_logits
 from lossdoctor.record.run import LossRecord, MetricRecord, OptimizerRecord, OutputRecord
 
 BASELINE_ROWS = 1024
@@ -93,11 +94,13 @@ def _loss_record(identifier: Any, weight: Any, output: OutputRecord | None) -> L
             for key, value in loss.get_config().items()
             if isinstance(value, (bool, int, float, str))
         }
-    takes_logits = "crossentropy" in name and not custom
+    knows_logits = "crossentropy" in name and not custom
+    own = _as_function(loss) if custom else None
     return LossRecord(
         name=name,
         custom=custom,
-        from_logits=bool(config.get("from_logits", False)) if takes_logits else None,
+        from_logits=bool(config.get("from_logits", False)) if knows_logits else None,
+        with_logits=bool(own and output and takes_logits(own, output.shape)),
         label_smoothing=float(config.get("label_smoothing", 0.0)),
         weight=None if weight is None else float(weight),
         config=config,

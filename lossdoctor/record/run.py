@@ -141,7 +141,8 @@ class LossRecord:
     custom: bool = False
     from_logits: bool | None = None
     with_logits: bool = False
-    """A custom loss calls a `tf.nn.*_with_logits` function."""
+    """A custom loss applies a softmax or sigmoid to the predictions, and does not look for the
+    logits behind them as Keras does."""
     aligns_ranks: bool = True
     """Keras adds or drops a last axis of one before the loss sees `y_true` and `y_pred`; False for
     a subclass of `keras.Loss` with a `call` of its own."""

@@ -22,8 +22,8 @@ class DoubleSoftmax(Rule):
     """Probabilities are squashed a second time as if they were logits.
 
     **What it detects.** A loss with `from_logits=True` on a head that already returns
-    probabilities; two softmaxes or sigmoids in a row; a custom loss that calls a
-    `tf.nn.*_with_logits` function on such a head.
+    probabilities; two softmaxes or sigmoids in a row; a loss of your own that applies one itself
+    (such as `tf.nn.softmax_cross_entropy_with_logits`) on such a head.
 
     **Why it matters.** The softmax of probabilities is nearly flat: over C classes the largest
     value it can reach is e / (e + C - 1), 0.58 for three, so the loss cannot fall below
@@ -32,7 +32,8 @@ class DoubleSoftmax(Rule):
     configuration is contradictory, the training is not.
 
     **How it is measured.** From the two outermost activations of the head and the loss's
-    configuration.
+    configuration; a loss of your own is called on made-up scores, to see whether it behaves as
+    only a cross-entropy of logits does.
 
     **How to fix it.** Drop `from_logits=True`, or one of the two activations.
 
