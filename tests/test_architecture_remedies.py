@@ -1,5 +1,7 @@
 """The code of remedies that rebuild the model, executed on real Keras models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,26 @@ def test_settings_of_plain_layers_change():
     assert changed.get_layer("a").activation is keras.activations.relu
     assert float(changed.get_layer("a").kernel_regularizer.l2) == pytest.approx(1e-4)
     assert changed.compiled
+
+
+def test_the_code_serves_a_model_built_once_more_under_other_automatic_names():
+    setup = setup_of(sequential(keras.layers.Dense(5), keras.layers.Dense(1)))
+    again = sequential(keras.layers.Dense(5), keras.layers.Dense(1))
+    first = setup.model.layer_names[0]
+    assert again.layers[0].name != first
+    changed = executed(change_layers(setup, {first: {"activation": "relu"}}), again)
+    assert [layer.activation.__name__ for layer in changed.layers] == ["relu", "linear"]
+
+
+def test_a_loss_of_ones_own_is_kept():
+    def own(y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+    model = sequential(keras.layers.Dense(5, name="a"), keras.layers.BatchNormalization())
+    model.compile("sgd", own)
+    setup = dataclasses.replace(setup_of(model), losses=(LossRecord(name="own", custom=True),))
+    for code in (change_layers(setup, {"a": {"units": 7}}), replace_normalization(setup)):
+        assert executed(code, model).loss is own
 
 
 @pytest.mark.parametrize("wrapper", ["Bidirectional", "TimeDistributed"])

@@ -113,6 +113,8 @@ class ModelRecord:
     kind: Literal["sequential", "functional", "subclassed"]
     graph_known: bool
     layers: tuple[LayerRecord, ...]
+    layer_names: tuple[str, ...] = ()
+    """Names of `model.layers`, in its order; of a nested model only its own."""
     inputs: tuple[int, ...] = ()
     """Indices of the input layers in `layers`."""
     outputs: tuple[OutputRecord, ...] = ()

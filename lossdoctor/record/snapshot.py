@@ -90,6 +90,7 @@ def snapshot_model(model: keras.Model) -> ModelRecord:
         kind=kind,
         graph_known=graph is not None,
         layers=layers,
+        layer_names=tuple(layer.name for layer in model.layers),
         inputs=inputs,
         outputs=outputs,
         parameters=_count(model.weights),

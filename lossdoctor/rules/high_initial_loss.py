@@ -7,6 +7,7 @@ from lossdoctor.evidence.baseline import Baseline
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Onset, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.code import layer_code
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 LEARNED = 0.5
@@ -78,6 +79,6 @@ def _small_head(setup: Setup) -> Remedy:
     return Remedy(
         text=f"Start from a last layer ('{head.name}') a hundred times smaller: the first "
         "predictions are then close to a constant, whatever the layers before it do.",
-        code=f'kernel = model.get_layer("{head.name}").{head.kernel.name}\n'
+        code=f"kernel = {layer_code(setup, head.name)}.{head.kernel.name}\n"
         "kernel.assign(0.01 * kernel)",
     )

@@ -8,7 +8,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.record.run import LayerRecord, MetricRecord
 from lossdoctor.rules._effects import STUCK
-from lossdoctor.rules._remedies.code import compile_code, rebuild_code
+from lossdoctor.rules._remedies.code import compile_code, layer_code, rebuild_code
 from lossdoctor.rules._remedies.labels import encode_lines
 from lossdoctor.rules._rule import Findings, Rule
 
@@ -109,7 +109,7 @@ def _remedy(setup: Setup, mismatch: RankMismatch) -> Remedy:
         return Remedy(text=text)
     return Remedy(
         text=text,
-        code=f'features = keras.layers.Flatten()(model.get_layer("{head.layer.name}").input)\n'
+        code=f"features = keras.layers.Flatten()({layer_code(setup, head.layer.name)}.input)\n"
         f'outputs = keras.layers.Dense({head.units}, activation="{head.layer.activation}")'
         "(features)\n"
         f"model = keras.Model(model.inputs, outputs)\n{compile_code(setup)}",

@@ -9,17 +9,7 @@ from typing import Any
 from lossdoctor.evidence.architecture import Architecture
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy
-from lossdoctor.record.run import LayerRecord
-from lossdoctor.rules._remedies.code import compile_code, rebuild_code
-
-_WRAPPED = """\
-def changed(layer):
-    config = layer.get_config()
-    own = config["layer"]["config"] if "layer" in config else config
-    own.update(changes.get(layer.name, {}))
-    return type(layer).from_config(config)
-
-"""
+from lossdoctor.rules._remedies.code import clone_code, compile_code, layer_code, rebuild_code
 
 
 def change_layers(setup: Setup, changes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -27,17 +17,7 @@ def change_layers(setup: Setup, changes: Mapping[str, Mapping[str, Any]]) -> str
     model, whose layers cannot be cloned."""
     if setup.model.kind == "subclassed" or not changes:
         return ""
-    code = rebuild_code(setup, changes)
-    if not {layer.name for layer in setup.model.layers if is_wrapped(layer)} & changes.keys():
-        return code
-    # A wrapper (Bidirectional, TimeDistributed) keeps its layer's settings one level down.
-    table, _, rest = code.partition("model = keras.models.clone_model(")
-    compile_line = rest[rest.index("model.compile(") :]
-    return (
-        table
-        + _WRAPPED
-        + ("model = keras.models.clone_model(model, clone_function=changed)\n" + compile_line)
-    )
+    return rebuild_code(setup, changes)
 
 
 def activate(architecture: Architecture, names: Sequence[str]) -> Remedy:
@@ -74,7 +54,7 @@ def insert_hidden_layer(setup: Setup) -> Remedy:
     if head is not None and setup.model.kind == "sequential":
         code = (
             "layers = list(model.layers)\n"
-            f'place = [layer.name for layer in layers].index("{head.name}")\n'
+            f"place = layers.index({layer_code(setup, head.name)})\n"
             "rest = [type(layer).from_config(layer.get_config()) for layer in layers[place:]]\n"
             'hidden = keras.layers.Dense(32, activation="relu")\n'
             "model = keras.Sequential(\n"
@@ -86,11 +66,6 @@ def insert_hidden_layer(setup: Setup) -> Remedy:
         "function, a single line cannot, whatever the rate and however many the epochs.",
         code=code,
     )
-
-
-def is_wrapped(layer: LayerRecord) -> bool:
-    """Whether the layer stands inside a Bidirectional or TimeDistributed."""
-    return "wrapper" in layer.config
 
 
 def unfreeze(setup: Setup) -> str:
@@ -106,15 +81,14 @@ def replace_normalization(setup: Setup) -> str:
     """Code that puts LayerNormalization in the place of every BatchNormalization."""
     if setup.model.kind == "subclassed":
         return ""
-    return (
-        "model = keras.models.clone_model(\n"
-        "    model,\n"
-        "    clone_function=lambda layer: (\n"
-        "        keras.layers.LayerNormalization(name=layer.name)\n"
-        "        if isinstance(layer, keras.layers.BatchNormalization)\n"
-        "        else type(layer).from_config(layer.get_config())\n"
-        "    ),\n"
-        ")\n" + compile_code(setup)
+    return clone_code(
+        setup,
+        """\
+lambda layer: (
+        keras.layers.LayerNormalization(name=layer.name)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        else type(layer).from_config(layer.get_config())
+    )""",
     )
 
 

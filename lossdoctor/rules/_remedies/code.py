@@ -27,6 +27,20 @@ _OPTIMIZER_ARGUMENTS = (
     "centered",
 )
 
+_CHANGED_LAYER = """\
+lambda layer: type(layer).from_config(
+        {**layer.get_config(), **changes.get(layer.name, {})}
+    )"""
+# A wrapper (Bidirectional, TimeDistributed) keeps its layer's settings one level down.
+_CHANGED = """\
+def changed(layer):
+    config = layer.get_config()
+    own = config["layer"]["config"] if "layer" in config else config
+    own.update(changes.get(layer.name, {}))
+    return type(layer).from_config(config)
+
+"""
+
 
 def optimizer_code(optimizer: OptimizerRecord | None, **changes: Any) -> str:
     """`keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)` with `changes` applied.
@@ -83,28 +97,53 @@ def rebuild_code(
         changes: By layer name, the settings to change: `{"dense_1": {"activation": "softmax"}}`.
         compile_line: The `model.compile(...)` line; by default the present one.
     """
-    table = ",\n".join(f'    "{name}": {_literal(dict(new))}' for name, new in changes.items())
+    table = "".join(_row(setup, name, new) for name, new in changes.items())
+    wrapped = any("wrapper" in x.config and x.name in changes for x in setup.model.layers)
+    define, function = (_CHANGED, "changed") if wrapped else ("", _CHANGED_LAYER)
+    return f"changes = {{\n{table}}}\n{define}" + clone_code(setup, function, compile_line)
+
+
+def clone_code(setup: Setup, function: str, compile_line: str | None = None) -> str:
+    """Code that clones the model layer by layer with `function`, and compiles it."""
+    keep, loss = "", None
+    if any(loss.custom for loss in setup.losses):
+        # `clone_model` of a compiled model looks for the user's own loss by its name and raises.
+        keep, loss = "loss = model.loss\nmodel.compiled = False\n", Code("loss")
     return (
-        f"changes = {{\n{table},\n}}\n"
-        "model = keras.models.clone_model(\n"
+        f"{keep}model = keras.models.clone_model(\n"
         "    model,\n"
-        "    clone_function=lambda layer: type(layer).from_config(\n"
-        "        {**layer.get_config(), **changes.get(layer.name, {})}\n"
-        "    ),\n"
-        ")\n" + (compile_line or compile_code(setup))
+        f"    clone_function={function},\n"
+        ")\n" + (compile_line or compile_code(setup, loss=loss))
     )
 
 
+def _row(setup: Setup, name: str, new: Mapping[str, Any]) -> str:
+    key = name_code(setup, name)
+    comment = "" if name in key else f"  # {name}"
+    return f"    {key}: {_literal(dict(new))},{comment}\n"
+
+
+def layer_code(setup: Setup, name: str) -> str:
+    """`model.layers[2]`: built once more, a model has other automatic names, but its layers at
+    the same places. By its name where the layer stands inside a nested model."""
+    names = setup.model.layer_names
+    return f"model.layers[{names.index(name)}]" if name in names else f'model.get_layer("{name}")'
+
+
+def name_code(setup: Setup, name: str) -> str:
+    """Code for a layer's name, as sure as `layer_code`."""
+    return f"{layer_code(setup, name)}.name" if name in setup.model.layer_names else f'"{name}"'
+
+
 def _loss_code(setup: Setup) -> Any:
+    if any(loss.custom for loss in setup.losses):
+        return Code("model.loss")
     shown: list[Any] = []
     for loss in setup.losses:
         options = {"from_logits": True} if loss.from_logits else {}
         if loss.label_smoothing:
             options["label_smoothing"] = loss.label_smoothing  # type: ignore[assignment]
-        if options and not loss.custom:
-            shown.append(loss_object(loss.name, **options))
-        else:
-            shown.append(Code("loss") if loss.custom else loss.name)
+        shown.append(loss_object(loss.name, **options) if options else loss.name)
     return shown[0] if len(shown) == 1 else shown
 
 

@@ -12,7 +12,7 @@ from lossdoctor.evidence.unit_activity import LayerActivity
 from lossdoctor.finding import Remedy
 from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._remedies.architecture import change_layers
-from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.code import compile_code, name_code
 from lossdoctor.rules._remedies.step_size import set_rate
 
 SATURATING = {
@@ -280,7 +280,7 @@ def _normalizing_code(setup: Setup, layers: Collection[str], *, before: bool) ->
     known = {layer.name for layer in setup.model.layers}
     if setup.model.kind != "sequential" or not layers or not known.issuperset(layers):
         return ""
-    names = ", ".join(f'"{name}"' for name in layers)
+    names = ", ".join(name_code(setup, name) for name in layers)
     normalize = (
         f"    if layer.name in {{{names}}}:\n"
         "        normalized.add(keras.layers.BatchNormalization())\n"

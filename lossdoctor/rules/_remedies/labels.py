@@ -11,7 +11,13 @@ from lossdoctor.evidence.label_encoding import Judged, Kind, Labels
 from lossdoctor.evidence.output_head import NUMBER_LOSSES, ONE_UNIT_PER_CLASS, Head, LossFamily
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy
-from lossdoctor.rules._remedies.code import Code, compile_code, loss_object, rebuild_code
+from lossdoctor.rules._remedies.code import (
+    Code,
+    compile_code,
+    layer_code,
+    loss_object,
+    rebuild_code,
+)
 
 CLASSIFICATION_METRICS = frozenset(
     {
@@ -245,15 +251,17 @@ def head_code(setup: Setup, head: Head, units: int, activation: str, compile_lin
             changes[layer.name] = width | inner
         if width or units == head.units:
             return rebuild_code(setup, changes, compile_line=compile_line)
-    return _new_layer_code(head, units, activation, compile_line)
+    return _new_layer_code(setup, head, units, activation, compile_line)
 
 
-def _new_layer_code(head: Head, units: int, activation: str, compile_line: str) -> str:
+def _new_layer_code(
+    setup: Setup, head: Head, units: int, activation: str, compile_line: str
+) -> str:
     layer = head.layer
     assert layer is not None
     if layer.class_name == "Dense" and len(head.tail) == len(head.activation_layers):
         new = f'keras.layers.Dense({units}, activation="{activation}")'
-        features = f'model.get_layer("{layer.name}").input'
+        features = f"{layer_code(setup, layer.name)}.input"
     elif head.activation == "linear" and units == head.units:
         new, features = f'keras.layers.Activation("{activation}")', "model.outputs[0]"
     elif head.recurrent:
