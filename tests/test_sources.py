@@ -416,3 +416,11 @@ def test_another_sqlite_file_is_no_store(tmp_path):
     assert find_runs([path]) == [path]
     with pytest.raises(SourceError, match="is no MLflow store"):
         read_source(path)
+
+
+def test_a_folder_stands_for_what_may_be_runs_in_it(tmp_path, mlflow_store):
+    for name in ("a.csv", "training.log", "program.py", "report.html", ".hidden.csv"):
+        (tmp_path / name).write_text("epoch,loss\n0,1.0\n")
+    names = [run.name for run in find_runs([tmp_path])]
+    assert names == ["a.csv", "early", "late", "training.log"]
+    assert find_runs([tmp_path / "program.py"]) == [tmp_path / "program.py"]

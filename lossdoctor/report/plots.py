@@ -225,6 +225,7 @@ def _draw_loss(figure: Any, data: LossCurves) -> None:
         axes.axvline(place, color=RED, ls=dashes, lw=1.4, label=f"onset: {label}")
     if data.non_finite is not None:
         axes.axvspan(data.non_finite, data.end + 1, color=RED, alpha=0.12, label="NaN or infinite")
+    axes.yaxis.set_major_formatter(_plain)
     if data.logarithmic:
         _logarithmic(axes, "y")
     axes.set_ylabel("loss")
@@ -250,6 +251,7 @@ def _draw_lines(axes: Axes, data: Lines) -> None:
         axes.plot(data.x, values, color=color, marker=marker, ms=3, label=_short(name))
     for (value, label), dashes in zip(data.references, _DASHES):
         axes.axhline(value, color=GREEN, ls=dashes, lw=1.2, label=label)
+    axes.yaxis.set_major_formatter(_plain)
     if data.logarithmic:
         _logarithmic(axes, "y")
     axes.set_xlabel(data.x_label)

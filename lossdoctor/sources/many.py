@@ -14,21 +14,27 @@ from lossdoctor.sources.files import is_run_folder, read_path, runs_of_file
 
 # Below this many runs, starting processes takes longer than the diagnoses.
 _PARALLEL_FROM = 64
+_SUFFIXES = {".csv", ".db", ".json", ".jsonl", ".log", ".lossdoctor", ".tsv"}
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """The runs at `paths`; a folder that is no run itself, or an MLflow store, stands for the runs
     in it."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir() and not is_run_folder(path):
-            inside = (p for p in sorted(path.iterdir()) if not p.name.startswith("."))
-            found += [p for p in inside if p.is_file() or is_run_folder(p)] or [path]
-        elif path.is_file():
-            found += runs_of_file(path)
-        else:
-            found.append(path)
-    return found
+    return [run for path in paths for run in _runs_at(path)]
+
+
+def _runs_at(path: Path) -> list[Path]:
+    if path.is_file():
+        return runs_of_file(path)
+    if not path.is_dir() or is_run_folder(path):
+        return [path]
+    inside = (p for p in sorted(path.iterdir()) if _may_be_log(p) or is_run_folder(p))
+    return [run for p in inside for run in _runs_at(p)] or [path]
+
+
+def _may_be_log(path: Path) -> bool:
+    """Whether a file that nobody named may hold a run: programs and reports lie beside them."""
+    return path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
 
 
 def diagnose_many(paths: Sequence[Path], *, ignore: Collection[str] = ()) -> Iterator[Run]:
