@@ -25,6 +25,7 @@ from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import EAGER, Replay, replay
 from lossdoctor.record.ring import Ring
+from lossdoctor.record.spread import Spread
 from lossdoctor.record.step_probe import DetailSample, StepProbe, apart
 from lossdoctor.record.stream import DataStream
 from lossdoctor.record.unit_watch import UnitWatch, watched_units
@@ -91,7 +92,7 @@ class Recorder:
         self._streaming = {"train": True, "validation": True}
         self._detail_stride = max(DENSE_STEPS, 3 * (planned_steps or 0) // DETAIL_SAMPLES)
         self._last_detail = -2
-        self._epoch_losses: list[NDArray[Any]] = []
+        self._epoch_losses = Spread()
         self._saved: dict[str, Any] = {}
         self._loss_ring: Ring | None = None
         self._gradient_ring: Ring | None = None
@@ -355,11 +356,9 @@ class Recorder:
         """Read what the step wrote, and close the first pass over the data."""
         with self._harmless("batch losses and data"):
             self._drain()
-            if self._epoch_losses:
-                losses = np.concatenate(self._epoch_losses)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    self.epoch_loss_std.append(float(losses.std()))
-                self._epoch_losses = []
+            if self._epoch_losses.count:
+                self.epoch_loss_std.append(self._epoch_losses.std)
+                self._epoch_losses = Spread()
         with self._harmless("dead units"):
             self._read_units()
         self._note_missing()
@@ -388,11 +387,12 @@ class Recorder:
         numbers, losses = self._loss_ring.drain(self.step if self._failed else np.inf)
         if not len(numbers):
             return
-        self._epoch_losses.append(losses[:, 0])
+        self._epoch_losses.add(losses[:, 0])
         gradients = self._drain_gradients(numbers)
         for detail in self.details:
             if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
-                detail.gradient = gradients[detail.step - numbers[0], 2:]
+                # A view would keep every row of the ring alive.
+                detail.gradient = gradients[detail.step - numbers[0], 2:].copy()
         connected = gradients[:, 2:][:, np.asarray(self.connected, dtype=bool)]
         total, finite = np.full(len(numbers), np.nan), np.ones(len(numbers), dtype=bool)
         if connected.shape[1] and self._gradients_known:
@@ -432,7 +432,8 @@ class Recorder:
         bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not scaled))
         if self.first_bad is None and bad.any():
             index = int(np.argmax(bad))
-            self.first_bad = (self.epoch, int(numbers[index]), losses[index], gradients[index, 2:])
+            row = losses[index].copy(), gradients[index, 2:].copy()
+            self.first_bad = (self.epoch, int(numbers[index]), *row)
 
     def _thin(self) -> None:
         if sum(map(len, self.steps)) > 2 * STEP_SAMPLES:
