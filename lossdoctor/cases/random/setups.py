@@ -239,6 +239,9 @@ def _body(task: Task, random: Random) -> Layers:
         return tuple(_dense(width, activation, random) for _ in range(random.integers(1, 3)))
     if task.name == "line" and _chance(random, 0.4):
         return ()
+    if task.goal == "counts":
+        width = int(random.choice([16, 32, 64]))
+        return tuple(_dense(width, "relu", random) for _ in range(random.integers(1, 3)))
     if task.goal == "reconstruction":
         code = int(random.choice([16, 32]))
         activation = _one_of(random, {"relu": 0.7, "elu": 0.3})

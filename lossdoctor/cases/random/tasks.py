@@ -108,7 +108,7 @@ def _table(random: Random, rows: int | None = None) -> Floats:
 def _measured(random: Random) -> Task:
     """A measured quantity, such as a price or a temperature, in units of its own."""
     X = _table(random)
-    signal = _signals(X, 1, random)[:, 0] + random.uniform(0.05, 0.25) * random.normal(size=len(X))
+    signal = _signals(X, 1, random)[:, 0] + random.uniform(0.03, 0.2) * random.normal(size=len(X))
     unit = 10 ** random.uniform(-1, 5)
     y = unit * (random.uniform(0, 6) + signal)
     if random.random() < 0.3:
@@ -128,7 +128,7 @@ def _rating(random: Random) -> Task:
 def _counts(random: Random) -> Task:
     """Numbers of events, of which there are seldom less than none."""
     X = _table(random)
-    rate = np.exp(random.uniform(1.5, 3) + 0.7 * _signals(X, 1, random)[:, 0])
+    rate = np.exp(random.uniform(2.5, 4) + 0.7 * _signals(X, 1, random)[:, 0])
     return Task(
         name="counts",
         goal="counts",
@@ -148,7 +148,7 @@ def _clusters(random: Random) -> Task:
     classes = int(random.integers(3, 8))
     width = int(random.integers(3, 12))
     y = random.integers(classes, size=int(random.integers(300, 900)))
-    centers = random.normal(scale=random.uniform(1.5, 2.5), size=(classes, width))
+    centers = random.normal(scale=random.uniform(2, 3.5), size=(classes, width))
     X = _columns(centers[y] + random.normal(size=(len(y), width)), random)
     return Task(
         name="clusters", goal="classes", shape="table", data=_held_out(X, y), classes=classes
@@ -184,7 +184,7 @@ def _plane(random: Random) -> Task:
     seed, rows = int(random.integers(2**31)), int(random.integers(200, 1000))
     kind = str(random.choice(["moons", "circles", "blobs"]))
     if kind == "moons":
-        X, y = datasets.make_moons(rows, noise=random.uniform(0.05, 0.2), random_state=seed)
+        X, y = datasets.make_moons(rows, noise=random.uniform(0.03, 0.12), random_state=seed)
     elif kind == "circles":
         noise = random.uniform(0.03, 0.1)
         X, y = datasets.make_circles(rows, noise=noise, factor=0.5, random_state=seed)
@@ -373,7 +373,7 @@ def _sentences(random: Random) -> Task:
     by_topic = [np.flatnonzero(topic == c) + 1 for c in range(classes)]
     ids = random.integers(1, words + 1, size=(rows, steps))
     for i, c in enumerate(y):
-        telling = random.random(steps) < 0.5
+        telling = random.random(steps) < 0.6
         ids[i, telling] = random.choice(by_topic[c], size=telling.sum())
         ids[i, : random.integers(steps // 2)] = 0
     return Task(
