@@ -354,7 +354,9 @@ def _batch_size(task: Task, random: Random) -> int:
     rows = len(task.data.X)
     if task.tiny:
         return int(min(rows, random.choice([rows, 4, 16])))
-    return int(min(rows, _one_of(random, {16: 0.2, 32: 0.55, 64: 0.2, 128: 0.05})))
+    if rows < 200:
+        return int(random.choice([8, 16]))
+    return int(min(rows, _one_of(random, {16: 0.25, 32: 0.55, 64: 0.15, 128: 0.05})))
 
 
 def _epochs(task: Task, rows: int, batch_size: int, random: Random) -> int:
@@ -362,4 +364,6 @@ def _epochs(task: Task, rows: int, batch_size: int, random: Random) -> int:
     steps = {"table": 900, "image": 200, "sequence": 300, "tokens": 200}[task.shape]
     per_epoch = -(-rows // batch_size)
     wanted = steps * random.uniform(0.6, 1.4) / per_epoch
-    return int(np.clip(round(wanted), 5, 200 if task.tiny else 80))
+    # An epoch costs as much as some 50 steps; now and then someone takes many.
+    most = 150 if task.tiny or _chance(random, 0.08) else 30
+    return int(np.clip(round(wanted), 5, most))

@@ -100,8 +100,8 @@ def _signals(X: Floats, count: int, random: Random) -> Floats:
     return np.asarray((signals - signals.mean(0)) / signals.std(0))
 
 
-def _table(random: Random, rows: int | None = None) -> Floats:
-    rows = rows or int(random.integers(250, 900))
+def _table(random: Random) -> Floats:
+    rows = int(random.integers(400, 1400))
     return _columns(random.normal(size=(rows, int(random.integers(3, 16)))), random)
 
 
@@ -147,7 +147,7 @@ def _two_groups(random: Random) -> Task:
 def _clusters(random: Random) -> Task:
     classes = int(random.integers(3, 8))
     width = int(random.integers(3, 12))
-    y = random.integers(classes, size=int(random.integers(300, 900)))
+    y = random.integers(classes, size=int(random.integers(400, 1400)))
     centers = random.normal(scale=random.uniform(2, 3.5), size=(classes, width))
     X = _columns(centers[y] + random.normal(size=(len(y), width)), random)
     return Task(
@@ -181,7 +181,7 @@ def _plane(random: Random) -> Task:
     """Two features one can draw: moons, rings or heaps."""
     from sklearn import datasets
 
-    seed, rows = int(random.integers(2**31)), int(random.integers(200, 1000))
+    seed, rows = int(random.integers(2**31)), int(random.integers(300, 1200))
     kind = str(random.choice(["moons", "circles", "blobs"]))
     if kind == "moons":
         X, y = datasets.make_moons(rows, noise=random.uniform(0.03, 0.12), random_state=seed)
@@ -236,7 +236,7 @@ def _all_there_is(name: str, goal: Goal, X: Array, y: Array, classes: int) -> Ta
 def _curve(random: Random) -> Task:
     """One input, one output: a line, a square, a sine, a cube."""
     reach = float(random.choice([1, 1, 2, 3, 10, 100]))
-    rows = int(random.integers(60, 500))
+    rows = int(random.integers(100, 800))
     t = random.uniform(-1, 1, size=rows)
     kind = str(random.choice(["line", "square", "sine", "cube"]))
     shape = {"line": t, "square": t**2, "sine": np.sin(np.pi * t), "cube": t**3}[kind]

@@ -241,4 +241,4 @@ def _learned_by_heart(setup: SetUp, random: Random) -> Fault | None:
         return None
     count = int(random.integers(40, 80))
     large = _each_hidden(lambda spec: spec.but(units=256), {"layers.Dense"})
-    return both(large, both(rows(lambda y: np.arange(count)), setting(epochs=200)))
+    return both(large, both(rows(lambda y: np.arange(count)), setting(epochs=100)))
