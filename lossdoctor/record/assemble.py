@@ -234,9 +234,10 @@ class RunAssembler:
         if inputs and len(inputs) == len(train.sampled_inputs):
             with noting(missing, "activations"):
                 fields["activations"] = measure_activations(self.model, model, inputs)
-        # Simple models tell why a run learned little; a run that learned need not wait.
-        in_doubt = any(
-            _learned_little(side, data.losses) for side in (data.train, data.validation) if side
+        # Simple models tell why a run learned little; a run that learned need not wait. What was
+        # learned by heart looks the same where nothing is held out.
+        in_doubt = data.validation is None or any(
+            _learned_little(side, data.losses) for side in (data.train, data.validation)
         )
         if not in_doubt:
             missing["simple models"] = "fitted after runs that learned little; this one learned"

@@ -2,14 +2,15 @@
 
 `probe_data` answers what summaries of single tensors cannot: whether simple models find any signal
 in the inputs, whether labels contradict their surroundings, whether validation rows stand in the
-training data as well. It knows tables only; of images and sequences a table of numbers says
-nothing, and no probe is returned for them.
+training data as well. It knows tables; that simple models find nothing in images and sequences
+says nothing about them, but what they do find, a network must find, too.
 
 | probe | what it is |
 |---|---|
 | `signal` | best out-of-fold R² (on one-hot columns for classes) of a linear model, nearest neighbors and a small forest |
 | `linear_fit` | R² of the best linear function on the very rows it was fitted to, the most a model without hidden units can explain |
 | `signal_rows` | how many rows it rests on |
+| `flat_signal` | that of a linear model and nearest neighbors on images, sequences and wide tables, flattened |
 | `minority_rows` | how many of them are not of the most frequent class |
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
@@ -70,7 +71,7 @@ def probe_data(
     """
     table, other = _table(inputs), _table(validation_inputs)
     if table is None:
-        return {}
+        return _flat_signal(inputs, targets) if fit_models else {}
     found = _overlap(table, other, rows)
     target = _target(targets)
     if target is None or not fit_models:
@@ -91,6 +92,25 @@ def probe_data(
         found |= _label_noise(table, classes)
     found["conflicting_labels"] = _conflicts(table, classes)
     return found
+
+
+def _flat_signal(
+    inputs: Sequence[NDArray[Any] | None], targets: Sequence[NDArray[Any] | None]
+) -> dict[str, float]:
+    target = _target(targets)
+    parts = [part for part in inputs if part is not None and part.dtype.kind in "biuf"]
+    if target is None or not parts or len(parts) < len(inputs):
+        return {}
+    table = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    columns = np.random.default_rng(_SEED).permutation(table.shape[1])[:_MOST_FEATURES]
+    table, target = _usable(table[:, columns].astype(np.float64), target)
+    if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
+        return {}
+    classes = _classes(target)
+    expected = _without_far_values(target) if classes is None else _one_hot(classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {"flat_signal": _out_of_fold(_smooth_models(len(table)), table, expected)}
 
 
 def _target(targets: Sequence[NDArray[Any] | None]) -> Floats | None:
@@ -142,6 +162,12 @@ def _without_far_values(target: Floats) -> Floats:
 
 def _models(rows: int) -> list[Any]:
     from sklearn.ensemble import ExtraTreesRegressor
+
+    forest = ExtraTreesRegressor(_TREES, min_samples_leaf=5, random_state=_SEED)
+    return [*_smooth_models(rows), forest]
+
+
+def _smooth_models(rows: int) -> list[Any]:
     from sklearn.linear_model import RidgeCV
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
@@ -150,7 +176,6 @@ def _models(rows: int) -> list[Any]:
     return [
         make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 100.0, 10_000.0))),
         make_pipeline(StandardScaler(), KNeighborsRegressor(min(_NEIGHBORS, rows // 4))),
-        ExtraTreesRegressor(_TREES, min_samples_leaf=5, random_state=_SEED),
     ]
 
 
@@ -165,12 +190,17 @@ def _voters(rows: int) -> list[Any]:
 
 
 def _signal(table: Floats, target: Floats) -> dict[str, float]:
+    found = _out_of_fold(_models(len(table)), table, target)
+    return {"signal": found, "signal_rows": float(len(table))}
+
+
+def _out_of_fold(models: Sequence[Any], table: Floats, target: Floats) -> float:
+    """The best R² of these models on rows they were not fitted to."""
     from sklearn.model_selection import KFold, cross_val_predict
 
     folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
-    predicted = [cross_val_predict(m, table, target, cv=folds) for m in _models(len(table))]
-    scores = [_r2(target, np.asarray(p, dtype=np.float64)) for p in predicted]
-    return {"signal": max(scores), "signal_rows": float(len(table))}
+    predicted = [cross_val_predict(model, table, target, cv=folds) for model in models]
+    return max(_r2(target, np.asarray(p, dtype=np.float64)) for p in predicted)
 
 
 def _linear_fit(table: Floats, target: Floats) -> dict[str, float]:

@@ -91,14 +91,15 @@ class Rule:
         layers: Iterable[str] = (),
         onset: Onset | None = None,
         severity: Severity | None = None,
+        stage: Stage | None = None,
         title: str | None = None,
     ) -> Finding:
-        """A finding of this rule; `severity` and `title` default to the rule's own."""
+        """A finding of this rule; `severity`, `stage` and `title` default to the rule's own."""
         return Finding(
             rule=self.slug(),
             title=title or self.title,
             severity=self.severity if severity is None else severity,
-            stage=self.stage,
+            stage=self.stage if stage is None else stage,
             message=message,
             measurements=tuple(measurements),
             remedies=tuple(remedies),

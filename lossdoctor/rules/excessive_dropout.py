@@ -75,10 +75,14 @@ class ExcessiveDropout(Rule):
         if not places:
             return
         learned = outcome is not None and outcome.share >= self.learned
+        # What is dropped behind the head are the answers: no rate or model makes up for that.
+        of_answers = any(place.behind_head for place in places)
+        severity = Severity.ERROR if of_answers else None
         yield self.finding(
             " ".join(_sentence(place) for place in places[:2])
             + (f" This run could spare them: {outcome.sentence}." if learned and outcome else ""),
-            severity=Severity.INFO if learned else None,
+            severity=Severity.INFO if learned else severity,
+            stage=Stage.CONTRACT if of_answers else None,
             measurements=[excess for _, excess in excesses if excess is not None],
             layers=[place.layer.name for place in places],
             remedies=[

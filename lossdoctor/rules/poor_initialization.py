@@ -66,7 +66,7 @@ class PoorInitialization(Rule):
 
     def check(self, initial: Initialization, outcome: TrainingOutcome | None) -> Findings:
         learned = outcome is not None and outcome.share >= self.learned
-        alike = _alike(initial.kernels)
+        alike = _alike(initial.kernels, failed=outcome is not None and not learned)
         if alike:
             yield self._alike(initial, alike, learned)
             return
@@ -77,8 +77,7 @@ class PoorInitialization(Rule):
             raise NotApplicable("the weights look loaded or trained before: cannot tell")
         if free:
             yield self._scale(initial, free, learned)
-        # In a run, whether such biases killed their units is measured (`dead_units`).
-        if biased and initial.before_training:
+        if biased and initial.before_training:  # a run measures what they killed: `dead_units`
             yield self._biased(initial, biased)
 
     def _alike(self, initial: Initialization, alike: list[Kernel], learned: bool) -> Finding:
@@ -86,7 +85,7 @@ class PoorInitialization(Rule):
         zero = all(kernel.is_zero for kernel in alike)
         return self.finding(
             f"All weights of {listed(names)} start at {'0' if zero else 'one and the same value'}, "
-            f"so {'no gradient passes and ' if zero else ''}all units of a layer stay alike.",
+            f"so {'no gradient passes and ' if zero else ''}all units of a layer start alike.",
             severity=Severity.INFO if learned else Severity.ERROR,
             measurements=[Measurement(name="spread of the kernel", value=0.0)],
             layers=names,
@@ -126,12 +125,13 @@ class PoorInitialization(Rule):
         )
 
 
-def _alike(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """The kernels to blame: all where nothing tells units apart, else zero ones behind relu."""
-    several_units = any(k.hidden and k.weight.shape[-1] > 1 for k in kernels)
-    if several_units and all(k.is_constant for k in kernels):
+def _alike(kernels: Sequence[Kernel], failed: bool) -> list[Kernel]:
+    """All where nothing tells units apart, else zeros behind relu, else those a run failed on."""
+    alike = [k for k in kernels if k.hidden and k.is_constant and k.weight.shape[-1] > 1]
+    if alike and all(k.is_constant for k in kernels):
         return list(kernels)
-    return [k for k in kernels if k.hidden and k.is_zero and k.layer.activation in _RELU_FAMILY]
+    dead = [k for k in kernels if k.hidden and k.is_zero and k.layer.activation in _RELU_FAMILY]
+    return dead or (alike if failed else [])
 
 
 def _redraw(initial: Initialization, kernels: list[Kernel]) -> Remedy:

@@ -36,7 +36,8 @@ class Underfitting(Rule):
     finding explains this one, its remedy first.
 
     **When it is wrong.** R² on class indicators is stricter than an error rate, so the comparison
-    is on the safe side for classes. On images and sequences no simple model is fitted: it abstains.
+    is on the safe side for classes. Images and sequences are flattened for the simple models: what
+    these do not find there says nothing.
 
     **References.** Goodfellow et al., Deep Learning (2016), sections 5.2 and 11.4.1.
     """

@@ -1,8 +1,9 @@
 """`lossdoctor validate --random`: random set-ups, random faults, and how often the doctor is right.
 
-A drawn set-up counts as healthy when it trains to a good score, a drawn fault when the score,
-recomputed from predictions, is clearly lower for it (or `fit` raises). Of two faults at once, both
-are also trained alone, so that the truth rests on which of them does harm.
+A drawn set-up counts as healthy when it trains to a good score and its validation loss does not end
+at more than twice its lowest; a drawn fault counts when the score, recomputed from predictions, is
+clearly lower for it (or `fit` raises). Of two faults at once, both are also trained alone, so that
+the truth rests on which of them does harm.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lossdoctor.cases import Case, Proof
 from lossdoctor.validation.tally import Judged, RandomResult
@@ -87,8 +90,7 @@ def _judge(task: _Task) -> Judged:
     proofs = {b.case.proof.claim: b.case.proof for b in drawn.broken}
     proofs[healthy.proof.claim] = healthy.proof
     at_best = _trained(healthy, task, tuple(proofs.values()))
-    good = at_best.measures[healthy.proof.claim] >= (healthy.passing or 0.0)
-    if not good:
+    if at_best.measures[healthy.proof.claim] < (healthy.passing or 0.0) or _overtrained(at_best):
         return Judged(index=task.index, title=healthy.title)
     examination, _ = examine(healthy, task.index, at_best)
     for broken in drawn.broken:
@@ -102,6 +104,13 @@ def _judge(task: _Task) -> Judged:
                 truth=broken.truth(_harmful(broken, at_best, task)),
             )
     return Judged(index=task.index, title=healthy.title, healthy=examination)
+
+
+def _overtrained(training: Training) -> bool:
+    """Whether the validation loss ends at more than twice its lowest: nothing healthy."""
+    history = training.run.history if training.run else None
+    losses = history.logs.get("val_loss") if history else None
+    return losses is not None and bool(losses[-1] > 2 * np.nanmin(losses) > 0)
 
 
 def _trained(case: Case, task: _Task, proofs: Sequence[Proof]) -> Training:

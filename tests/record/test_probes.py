@@ -62,9 +62,18 @@ def test_overlap_is_scaled_up_by_the_sampled_share():
     assert found["validation_overlap"] == 0.5
 
 
-def test_only_tables_are_probed():
+def test_of_images_and_wide_tables_only_what_is_found_counts():
     images = RANDOM.random((100, 8, 8, 1))
-    assert probe_data([images], [np.arange(100) % 2]) == {}
+    bright = images + (np.arange(100) % 2)[:, None, None, None]
+    for inputs in (bright, bright.reshape(100, 64).repeat(5, axis=1)):
+        found = probe_data([inputs], [np.arange(100) % 2])
+        assert found.keys() == {"flat_signal"}
+        assert found["flat_signal"] > 0.9
+    assert probe_data([images], [np.arange(100) % 2])["flat_signal"] < 0.2
+    assert probe_data([images], [np.arange(100) % 2], fit_models=False) == {}
+
+
+def test_only_numbers_are_probed():
     assert probe_data([None], [np.arange(100) % 2]) == {}
     assert probe_data([np.array(["a"] * 100)], [np.arange(100) % 2]) == {}
 
