@@ -184,6 +184,11 @@ class LossCurve:
         start = int(np.argmin(self.smooth))
         return trend(self.epoch[start:], self.loss[start:])
 
+    @property
+    def shows_trend(self) -> bool:
+        """Whether there are enough epochs, or steps, to tell a trend at the end from chance."""
+        return len(self.loss) >= FEWEST_EPOCHS or len(self.step) >= 2 * FEWEST_STEPS
+
     @cached_property
     def tail(self) -> Trend:
         """Trend over the last third of the run, per epoch.

@@ -16,6 +16,7 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 SIGNIFICANCE = 0.01
 LEARNED = 0.9
 UNTRAINED = 0.9
+HALF_TRAINED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ class Undertrained(Rule):
         # A straight line overshoots where the loss nears its floor.
         gain = min(curve.gain_ahead / scale.value, scale.end / 2)
         cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
-        short = cut_short and scale.end > UNTRAINED
+        # A longer run shows by its trend whether the loss was still on its way down.
+        short = cut_short and scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
         if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > self.gain):
             return
         epochs = len(curve.loss)

@@ -1,6 +1,6 @@
 import dataclasses
 
-from lossdoctor.finding import Severity
+from lossdoctor.finding import Severity, Stage
 from lossdoctor.record.run import RunRecord
 from tests.records import (
     chain,
@@ -43,6 +43,7 @@ def test_silent_up_to_one_half():
 def test_dropout_behind_the_head():
     (finding,) = found(dense("a", 64, 20), HEAD, dropout(0.2, units=1))
     assert "of the answers themselves" in finding.message
+    assert (finding.severity, finding.stage) == (Severity.ERROR, Stage.CONTRACT)
     assert '"drop": {"rate": 0.0}' in finding.remedies[0].code
 
 

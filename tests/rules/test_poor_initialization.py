@@ -65,6 +65,14 @@ def test_a_random_layer_tells_equal_units_apart():
     assert found(kernel(HIDDEN, **EQUAL), dense("b", 9, 25, activation="relu"), HEAD) == ()
 
 
+def test_equal_units_are_to_blame_where_the_run_failed():
+    layers = (kernel(HIDDEN, **EQUAL), dense("b", 9, 25, activation="relu"), HEAD)
+    record = config_record(model=chain(*layers), y=Y)
+    (finding,) = findings_of(SLUG, learned(record, 0.5))
+    assert finding.layers == ("a",)
+    assert findings_of(SLUG, learned(record, 0.95)) == ()
+
+
 def test_a_zero_logistic_regression_is_as_it_should_be():
     assert found(kernel(dense("head", 3, 20), **ZERO)) == ()
 

@@ -14,6 +14,11 @@ def fitted(error_rate, signal, loss=FLAT):
     return dataclasses.replace(record, probes={"signal": signal})
 
 
+def test_images_and_sequences_are_held_against_what_simple_models_find_in_them():
+    record = dataclasses.replace(fitted(0.4, 0.0), probes={"flat_signal": 0.8})
+    assert len(findings_of(SLUG, record)) == 1
+
+
 def test_fires_below_what_simple_models_reach():
     (finding,) = findings_of(SLUG, fitted(0.4, 0.8))
     assert "has learned 20% of what can be learned" in finding.message

@@ -26,6 +26,12 @@ def test_fires_after_too_few_steps_to_have_learned_anything():
     assert finding.remedies[0].code == "epochs = 125"
 
 
+def test_of_a_run_too_short_for_a_trend_half_the_way_is_asked():
+    assert len(findings_of(SLUG, trained([0.8], steps_per_epoch=12))) == 1
+    assert findings_of(SLUG, trained([0.45], steps_per_epoch=12)) == ()
+    assert findings_of(SLUG, trained([0.8], steps_per_epoch=16)) == ()
+
+
 @pytest.mark.parametrize(
     "record",
     [
