@@ -61,7 +61,9 @@ def _decide(model: Any, predicted: Array, codes: Array) -> Array:
     """Which of the label values each output of a one-unit head means."""
     loss = model.loss
     name = loss if isinstance(loss, str) else type(loss).__name__
-    signed = "hinge" in name.lower() or getattr(loss, "from_logits", False)
+    # Keras sees through a sigmoid that `from_logits=True` denies; whoever rounds its answers does.
+    logits = getattr(loss, "from_logits", False) and (abs(predicted - 0.5) > 0.5).any()
+    signed = "hinge" in name.lower() or logits
     if signed and len(codes) == 2:
         return np.asarray(predicted > 0, dtype=int)
     return np.asarray(np.abs(predicted[:, None] - codes[None, :]).argmin(axis=1))
