@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,6 +34,11 @@ class Dropped:
     def kept(self) -> float | None:
         """How many units are left on average."""
         return None if self.units is None else self.units * (1 - self.rate)
+
+    @property
+    def amplification(self) -> float:
+        """By what the units left are multiplied."""
+        return 1 / (1 - self.rate) if self.rate < 1 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,18 @@ class ExcessiveDropout(Rule):
         unit="units left on average",
         source="with rate 1/2, fewer than 4 are left of 8: one step in 250 has none of 8 at all",
     )
+    amplification: float = threshold(
+        4.0,
+        fires="above",
+        unit="× what is left, to make up for what is dropped",
+        source="steps along a kernel grow with the square of its inputs: 16 times at rate 3/4",
+    )
+    few_left: float = threshold(
+        16.0,
+        fires="below",
+        unit="units left on average",
+        source="the amplified sum of n units varies by 1/√n: a quarter of itself with 16",
+    )
     learned: float = threshold(
         0.9,
         fires="below",
@@ -75,14 +87,13 @@ class ExcessiveDropout(Rule):
         if not places:
             return
         learned = outcome is not None and outcome.share >= self.learned
-        # What is dropped behind the head are the answers: no rate or model makes up for that.
-        of_answers = any(place.behind_head for place in places)
-        severity = Severity.ERROR if of_answers else None
+        # No step size suits answers that come and go, or a few units multiplied many times.
+        grave = any(place.behind_head or self._leaves_little(place) for place in places)
         yield self.finding(
             " ".join(_sentence(place) for place in places[:2])
             + (f" This run could spare them: {outcome.sentence}." if learned and outcome else ""),
-            severity=Severity.INFO if learned else severity,
-            stage=Stage.CONTRACT if of_answers else None,
+            severity=Severity.INFO if learned else Severity.ERROR if grave else None,
+            stage=Stage.DATA if grave else None,
             measurements=[excess for _, excess in excesses if excess is not None],
             layers=[place.layer.name for place in places],
             remedies=[
@@ -97,6 +108,10 @@ class ExcessiveDropout(Rule):
                 )
             ],
         )
+
+    def _leaves_little(self, place: Dropped) -> bool:
+        few = place.kept is not None and place.kept < self.few_left
+        return few and place.amplification > self.amplification
 
     def _excess(self, place: Dropped) -> Measurement | None:
         if place.rate > self.rate or place.behind_head:

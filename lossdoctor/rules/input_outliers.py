@@ -36,7 +36,11 @@ class InputOutliers(Rule):
     title = "Outliers among the inputs"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = UNSTABLE | STUCK | {"unscaled_inputs", "uninformative_inputs", "validation_shift"}
+    explains = (
+        UNSTABLE
+        | STUCK
+        | {"train_inference_gap", "unscaled_inputs", "uninformative_inputs", "validation_shift"}
+    )
 
     distance: float = threshold(
         100.0,

@@ -42,7 +42,7 @@ class UnscaledInputs(Rule):
     title = "Unscaled inputs"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = UNSTABLE | STUCK
+    explains = UNSTABLE | STUCK | {"train_inference_gap"}
 
     root_mean_square: float = threshold(
         10.0,

@@ -1,5 +1,7 @@
 import dataclasses
 
+import pytest
+
 from lossdoctor.finding import Severity, Stage
 from lossdoctor.record.run import RunRecord
 from tests.records import (
@@ -30,9 +32,9 @@ def found(*layers):
 
 
 def test_rates_above_one_half():
-    (finding,) = found(dense("a", 64, 20, activation="relu"), dropout(0.8), HEAD)
+    (finding,) = found(dense("a", 64, 20, activation="relu"), dropout(0.7), HEAD)
     assert finding.severity is Severity.WARNING
-    assert "'drop' drops 80% of the units, which leaves 12.8 of 64" in finding.message
+    assert "'drop' drops 70% of the units, which leaves 19.2 of 64" in finding.message
     assert '"drop": {"rate": 0.2}' in finding.remedies[0].code
 
 
@@ -43,8 +45,22 @@ def test_silent_up_to_one_half():
 def test_dropout_behind_the_head():
     (finding,) = found(dense("a", 64, 20), HEAD, dropout(0.2, units=1))
     assert "of the answers themselves" in finding.message
-    assert (finding.severity, finding.stage) == (Severity.ERROR, Stage.CONTRACT)
+    assert (finding.severity, finding.stage) == (Severity.ERROR, Stage.DATA)
     assert '"drop": {"rate": 0.0}' in finding.remedies[0].code
+
+
+@pytest.mark.parametrize(
+    ("rate", "units", "severity"),
+    [
+        (0.8, 64, Severity.ERROR),
+        (0.8, 128, Severity.WARNING),
+        (0.75, 16, Severity.WARNING),
+    ],
+)
+def test_a_few_units_multiplied_many_times_are_graver_than_the_step_size(rate, units, severity):
+    (finding,) = found(dense("a", units, 20), dropout(rate, units=units), HEAD)
+    assert finding.severity is severity
+    assert (finding.stage < Stage.STEP_SIZE) is (severity is Severity.ERROR)
 
 
 def test_too_few_units_are_left():

@@ -23,6 +23,8 @@ def test_no_model_beats_a_constant():
 def test_threshold():
     assert findings_of(SLUG, record(0.011)) == ()
     assert len(findings_of(SLUG, record(0.009))) == 1
+    assert findings_of(SLUG, record(0.001, rows=199)) == ()
+    assert len(findings_of(SLUG, record(-0.001, rows=199))) == 1
 
 
 def test_a_model_that_predicts_validation_rows_disproves_it():
@@ -35,7 +37,7 @@ def test_a_model_that_predicts_validation_rows_disproves_it():
 
 
 def test_cannot_tell_of_few_rows_discrete_patterns_ids_and_images():
-    assert "too few" in outcome_of(SLUG, record(-0.1, rows=199)).reason
+    assert "too few" in outcome_of(SLUG, record(-0.1, rows=99)).reason
     rare = record(0.0)
     rare = dataclasses.replace(rare, probes={**rare.probes, "minority_rows": 39.0})
     assert "too few" in outcome_of(SLUG, rare).reason
