@@ -8,6 +8,7 @@ from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.label_encoding import Judged, Kind, LabelEncoding
+from lossdoctor.evidence.logged_accuracy import LoggedAccuracy
 from lossdoctor.evidence.output_head import NUMBER_LOSSES
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import MetricRecord, RunRecord
@@ -32,13 +33,21 @@ class MetricFault(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFit:
-    """The compiled accuracies that do not fit, with the output they belong to."""
+    """The compiled accuracies that do not fit, with the output they belong to.
 
-    faults: tuple[tuple[MetricRecord, Judged, MetricFault], ...]
-    setup: Setup
+    Of a history only `zero_epochs` is known: in how many epochs the accuracy was exactly 0, if it
+    was in all of them.
+    """
+
+    faults: tuple[tuple[MetricRecord, Judged, MetricFault], ...] = ()
+    setup: Setup | None = None
+    zero_epochs: int = 0
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
+        if record.model is None:
+            logged = LoggedAccuracy.from_record(record)
+            return cls(zero_epochs=logged.epochs if logged.always_zero else 0)
         encoding = LabelEncoding.from_record(record)
         if record.metrics is None:
             raise NotRecorded.of(record, "the metrics", "run with LossDoctor()")

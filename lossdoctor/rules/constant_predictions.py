@@ -6,6 +6,7 @@ from lossdoctor.evidence._missing import NotRecorded
 from lossdoctor.evidence.predictions import Answers, ChanceLevel, Predictions
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.capacity import record_it
 from lossdoctor.rules._remedies.code import compile_code
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -87,14 +88,7 @@ class ConstantPredictions(Rule):
             sentence,
             severity=Severity.WARNING,
             measurements=[Measurement(name="final loss", value=chance.loss)],
-            remedies=[
-                Remedy(
-                    text="Run once more with the doctor: head, labels, gradients and predictions "
-                    "together tell why.",
-                    code="from lossdoctor import LossDoctor\n"
-                    "model.fit(X, y, epochs=epochs, callbacks=[LossDoctor()])",
-                )
-            ],
+            remedies=[record_it("head, labels, gradients and predictions together tell why")],
         )
 
 

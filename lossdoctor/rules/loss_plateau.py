@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import Baseline
+from lossdoctor.evidence.logged_accuracy import LoggedAccuracy
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.finding import Finding, Measurement, Severity, Stage
-from lossdoctor.rules._remedies.capacity import learn_by_heart
+from lossdoctor.rules._remedies.capacity import learn_by_heart, record_it
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 FEWEST_STEPS = 100
@@ -28,7 +29,8 @@ class LossPlateau(Rule):
     **How it is measured.** The lowest typical loss of any stretch of epochs, or the trained
     model's own loss in inference mode where that is lower, against the compiled loss of the best
     constant prediction, minus the floor that soft labels set. A history without targets is judged
-    only where it stays at ln C, the loss of uninformed predictions, for C up to ten.
+    only where it stays at ln C, the loss of uninformed predictions, for C up to ten; within 3 %
+    of it where the accuracy stays near 1/C, too (WARNING: a history does not say why).
 
     **How to fix it.** By its cause: where another finding explains it, start there. Otherwise try
     whether the model can learn a few examples by heart: if not, the fault is in the model or the
@@ -53,8 +55,15 @@ class LossPlateau(Rule):
     )
 
     def check(
-        self, curve: LossCurve, baseline: Baseline | None, sizes: StepSize | None
+        self,
+        curve: LossCurve,
+        baseline: Baseline | None,
+        sizes: StepSize | None,
+        accuracy: LoggedAccuracy | None,
     ) -> Findings:
+        if accuracy is not None and accuracy.guessed is not None:
+            yield self._guessing(accuracy, accuracy.guessed)
+            return
         steps = curve.total_steps
         if len(curve.loss) < FEWEST_EPOCHS and (steps is None or steps < FEWEST_STEPS):
             raise NotApplicable("the run is too short to call its loss stuck")
@@ -75,6 +84,18 @@ class LossPlateau(Rule):
                 ],
                 remedies=[learn_by_heart()],
             )
+
+    def _guessing(self, accuracy: LoggedAccuracy, classes: int) -> Finding:
+        chance = math.log(classes)
+        return self.finding(
+            f"After {accuracy.epochs} epochs the loss has not fallen below "
+            f"{accuracy.lowest_loss:.4g}, where guessing among {classes} classes costs "
+            f"ln {classes} = {chance:.4g}, and the accuracy is that of guessing (at best "
+            f"{accuracy.best:.3g}).",
+            severity=Severity.WARNING,
+            measurements=[Measurement(name="loss ÷ ln C", value=accuracy.lowest_loss / chance)],
+            remedies=[record_it("labels, head, gradients and the size of the steps tell why")],
+        )
 
     def _at_chance(self, curve: LossCurve) -> Finding:
         curve.require_known_meaning()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.evidence.label_encoding import Judged, Kind
 from lossdoctor.evidence.metric_fit import MetricFault, MetricFit
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.record.run import MetricRecord
 from lossdoctor.rules._remedies.code import Code, compile_code
 from lossdoctor.rules._rule import Findings, Rule
@@ -42,6 +42,8 @@ class MetricTask(Rule):
     explains = frozenset({"loss_metric_divergence"})
 
     def check(self, fit: MetricFit) -> Findings:
+        if fit.zero_epochs:
+            yield self._always_zero(fit.zero_epochs)
         for metric, judged, fault in fit.faults:
             labels = judged.labels
             inflated = fault is MetricFault.PER_ENTRY
@@ -58,12 +60,22 @@ class MetricTask(Rule):
                 remedies=[_remedy(fit.setup, metric, judged, fault)],
             )
 
+    def _always_zero(self, epochs: int) -> Finding:
+        return self.finding(
+            f"The accuracy is exactly 0 in all {epochs} epochs, less than any guessing of "
+            "classes gives: it counts exact hits, which quantities hardly ever are.",
+            measurements=[Measurement(name="best accuracy", value=0.0)],
+            remedies=[Remedy(text=_REPLACEMENT[MetricFault.ON_QUANTITIES][0])],
+        )
 
-def _remedy(setup: Setup, metric: MetricRecord, judged: Judged, fault: MetricFault) -> Remedy:
+
+def _remedy(
+    setup: Setup | None, metric: MetricRecord, judged: Judged, fault: MetricFault
+) -> Remedy:
     if fault is MetricFault.ON_OTHER_LABELS and judged.labels.kind is not Kind.SIGN:
         return Remedy(text=_NUMBER_FROM_0)
     text, replacement = _REPLACEMENT.get(fault, _BY_SHAPE)
-    if len(setup.losses) != 1:
+    if setup is None or len(setup.losses) != 1:
         return Remedy(text=text)
     kept = [m.requested for m in setup.metrics if m.requested != metric.requested]
     define = _SIGN_ACCURACY if replacement == "sign_accuracy" else ""

@@ -6,6 +6,7 @@ from lossdoctor.evidence.output_head import Head
 from lossdoctor.evidence.predictions import Saturation
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.capacity import record_it
 from lossdoctor.rules._remedies.code import compile_code
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -61,11 +62,8 @@ class SaturatedOutput(Rule):
                 severity=Severity.WARNING,
                 measurements=[Measurement(name="loss / error rate", value=saturation.clipped)],
                 remedies=[
-                    Remedy(
-                        text="Run once more with the doctor: the scale of the inputs and of the "
-                        "updates tells why the outputs saturate.",
-                        code="from lossdoctor import LossDoctor\n"
-                        "model.fit(X, y, epochs=epochs, callbacks=[LossDoctor()])",
+                    record_it(
+                        "the scale of the inputs and of the updates tells why the outputs saturate"
                     )
                 ],
             )

@@ -66,3 +66,34 @@ def test_history_at_the_chance_level_of_three_classes():
 def test_history_that_says_nothing():
     for loss in (np.full(20, 0.5), np.linspace(3.0, math.log(2), 20), [0.693] * 3):
         assert outcome_of(SLUG, history_record(loss=loss)).status == "not_applicable"
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy"),
+    [
+        (math.log(3) + 0.01 * np.sin(np.arange(10)), 0.33 + 0.03 * np.cos(np.arange(10))),
+        ([2.306, 2.3035, 2.3029], [0.099, 0.104, 0.098]),
+        ([14.2, 5.1, 2.31, 2.303, 2.303], [0.1, 0.1, 0.098, 0.1, 0.11]),
+        (np.linspace(2.30, 2.25, 20), np.linspace(0.10, 0.16, 20)),
+    ],
+    ids=["noisy", "three epochs", "after a wild start", "slow"],
+)
+def test_history_whose_loss_and_accuracy_are_both_those_of_guessing(loss, accuracy):
+    (finding,) = findings_of(SLUG, history_record(loss=loss, accuracy=accuracy))
+    assert finding.severity is Severity.WARNING
+    assert "accuracy is that of guessing" in finding.message
+    assert "LossDoctor()" in finding.remedies[0].code
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy"),
+    [
+        (np.linspace(0.69, 0.66, 10), np.full(10, 0.52)),
+        (np.full(10, 0.69), np.full(10, 0.6)),
+        (np.geomspace(2.3, 1.2, 10), np.linspace(0.1, 0.6, 10)),
+        (np.full(10, 0.69), np.full(10, 0.96)),
+    ],
+    ids=["below chance", "better than guessing", "learning", "soft labels"],
+)
+def test_history_beyond_guessing(loss, accuracy):
+    assert not findings_of(SLUG, history_record(loss=loss, accuracy=accuracy))

@@ -3,7 +3,7 @@ import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import LossRecord, RunRecord
-from tests.records import config_record, findings_of, mlp, outcome_of
+from tests.records import config_record, findings_of, history_record, mlp, outcome_of
 
 IDS = np.arange(150) % 3
 BITS = np.arange(150) % 2
@@ -77,3 +77,11 @@ def test_not_applicable_without_an_accuracy_or_without_labels():
     )
     assert outcome.reason == "no accuracy is compiled"
     assert outcome_of("metric_task", RunRecord(source="history")).status == "not_applicable"
+
+
+def test_history_of_an_accuracy_that_is_always_zero():
+    logs = {"loss": np.geomspace(1.0, 0.1, 20)}
+    (finding,) = findings_of("metric_task", history_record(accuracy=np.zeros(20), **logs))
+    assert "exactly 0 in all 20 epochs" in finding.message
+    assert not findings_of("metric_task", history_record(accuracy=np.full(20, 0.01), **logs))
+    assert outcome_of("metric_task", history_record(**logs)).status == "not_applicable"

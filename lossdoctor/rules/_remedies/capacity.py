@@ -21,6 +21,15 @@ def learn_by_heart() -> Remedy:
     )
 
 
+def record_it(why: str) -> Remedy:
+    """What a history cannot tell, a recorded run does."""
+    return Remedy(
+        text=f"Run once more with the doctor: {why}.",
+        code="from lossdoctor import LossDoctor\n"
+        "model.fit(X, y, epochs=epochs, callbacks=[LossDoctor()])",
+    )
+
+
 def larger_model(setup: Setup) -> list[Remedy]:
     """Four times the units of the hidden layers, at least 32."""
     heads = {output.layer for output in setup.model.outputs}
