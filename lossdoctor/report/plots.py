@@ -341,7 +341,7 @@ def _legend(figure: Any, axes: Axes) -> None:
 
 
 def _whole_numbers(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(_plain)
 
 
