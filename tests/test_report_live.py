@@ -1,6 +1,3 @@
-import sys
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -98,29 +95,6 @@ def test_what_only_the_end_tells_is_not_certain():
     assert certain(report(found, record=running)) == (labels,)
     assert certain(report(found, record=broken)) == (labels, stuck)
     assert certain(report(found, record=config_record())) == (labels, stuck)
-
-
-def test_a_notebook_has_one_display_that_grows_in_place(monkeypatch, capsys):
-    shown = []
-
-    class Handle:
-        def update(self, data, raw):
-            shown[-1] = data
-
-    def display(data, raw, display_id):
-        shown.append(data)
-        return Handle()
-
-    shell = types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
-    live = LiveReport()
-    live._lines.say("first <b>")
-    live._lines.say("second")
-    assert shown == [
-        {"text/plain": "first <b>\nsecond", "text/html": "<pre>first &lt;b&gt;\nsecond</pre>"}
-    ]
-    assert capsys.readouterr().out == ""
 
 
 def fit(*, activation="sigmoid", callbacks=(), verbose=1, epochs=5, rows=320):
