@@ -86,11 +86,12 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             raise ValueError(f"`verbose` must be 0, 1 or 2. Received: verbose={verbose!r}.")
         if stop_on not in (None, "error"):
             raise ValueError(f"`stop_on` must be None or 'error'. Received: stop_on={stop_on!r}.")
-        if log_dir is not None and not isinstance(log_dir, (str, os.PathLike)):
-            raise ValueError(
-                "`log_dir` must be the path of a TensorBoard folder, or None. "
-                f"Received: log_dir={log_dir!r} of type {type(log_dir).__name__}."
-            )
+        for name, path in (("record_path", record_path), ("log_dir", log_dir)):
+            if path is not None and not isinstance(path, (str, os.PathLike)):
+                raise ValueError(
+                    f"`{name}` must be a path, or None. Received: {name}={path!r} of type "
+                    f"{type(path).__name__}."
+                )
         self.rules, self.ignore = resolve_rules(rules, ignore)
         self.verbose = verbose
         self.stop_on = stop_on
@@ -219,7 +220,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
     def _finish(self, stopped: str | None) -> None:
         recorder, assembler = self._recorder, self._assembler
         self._detach()
-        self._recorder = None
+        self._recorder = self._assembler = None
         if recorder is None or assembler is None:
             return
         with self._harmless():

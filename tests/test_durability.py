@@ -106,3 +106,8 @@ def test_keeping_the_record_costs_little(tmp_path):
     doctor = Timed(verbose=0, record_path=tmp_path / "run.lossdoctor")
     model.fit(x, x[:, :1], epochs=100, batch_size=8, verbose=0, callbacks=[doctor])
     assert sum(spent[1:]) < 0.05 * (time.perf_counter() - start)
+
+
+def test_a_record_path_that_is_no_path_is_refused():
+    with pytest.raises(ValueError, match="Received: record_path=3 of type int"):
+        LossDoctor(record_path=3)

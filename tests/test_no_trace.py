@@ -2,7 +2,9 @@
 until then is in the record."""
 
 import contextlib
+import gc
 import re
+import weakref
 import zipfile
 
 import keras
@@ -194,3 +196,19 @@ def test_a_doctor_used_again_is_not_disturbed_by_the_end_of_its_first_fit():
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor, Forgets()])
     assert doctor.record.fit.stopped is None
     assert doctor.record.fit.completed_epochs == 2
+
+
+def test_what_recording_needed_is_freed_when_fit_ends():
+    held = []
+
+    class Peeks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            held.append(weakref.ref(doctor._recorder))
+
+    doctor = LossDoctor(verbose=0)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, callbacks=[doctor, Peeks()])
+    gc.collect()
+    assert held[0]() is None
+    assert doctor.report.record.steps.total_steps == 3

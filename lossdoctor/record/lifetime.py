@@ -45,7 +45,7 @@ class RunningFit:
                 _tell(self.callbacks, name, on_error)
         if self._batches is not None:
             _tell(self._batches, "catch_stop_iteration", on_error)
-        weakref.finalize(self.callbacks, on_error, None)
+        weakref.finalize(self.callbacks, on_error, None).atexit = False
 
 
 def _tell(owner: Any, name: str, on_error: OnError) -> None:
