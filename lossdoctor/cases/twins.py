@@ -209,6 +209,18 @@ PROBABILITIES = Proof(
 )
 
 
+def _certainty(trial: Trial) -> float:
+    return -float(np.mean(predict(trial.model, trial.X_val) == 0))
+
+
+CERTAINTY = Proof(
+    claim="`predict` gives more of the classes a probability of exactly 0",
+    measure=_certainty,
+    by=0.05,
+    worst=-1.0,
+)
+
+
 def _objections(trial: Trial) -> float:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -793,6 +805,22 @@ _CONTRACT = (
 )
 
 _ARCHITECTURE = (
+    _twin(
+        "circles-bce",
+        "biases-in-the-tail",
+        hidden(activation="tanh", bias_initializer=Spec("initializers.Constant", {"value": 10.0})),
+        "tanh units whose biases start at 10",
+        finds="saturated_activations",
+    ),
+    _twin(
+        "digits",
+        "half-precision-head",
+        head(dtype="mixed_float16"),
+        "a softmax in float16",
+        finds="mixed_precision_head",
+        before=True,
+        harm=CERTAINTY,
+    ),
     _twin(
         "circles-bce",
         "no-hidden-activation",

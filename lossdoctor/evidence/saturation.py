@@ -18,7 +18,8 @@ class SaturatedLayer:
 
     `share` of its outputs over the recorded rows lie there. `weighted` is the layer whose weights
     feed the activation, and `kernel_scale` the factor by which its kernel, as it began, enlarges an
-    input of scale 1 (about 1 for a Glorot draw; 0 where there is none).
+    input of scale 1 (about 1 for a Glorot draw; 0 where there is none), `bias` the size of its
+    biases as they began.
     """
 
     layer: str
@@ -26,6 +27,7 @@ class SaturatedLayer:
     share: float
     weighted: str | None
     kernel_scale: float
+    bias: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,9 @@ def _layer(record: RunRecord, layer: LayerRecord, seen: ActivationRecord) -> Sat
         share=seen.saturated_fraction or 0.0,
         weighted=weighted.name if kernel is not None else None,
         kernel_scale=scale,
+        bias=max(
+            (math.hypot(w.mean, w.std) for w in weighted.weights if w.name == "bias"), default=0
+        ),
     )
 
 

@@ -14,11 +14,14 @@ from lossdoctor.rules._remedies.gradients import (
     normalize_before,
     relu_and_he,
     smaller_rate,
+    zero_bias,
 )
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 LARGE_KERNEL = 3.0
 """Glorot, He and LeCun draws enlarge an input of scale 1 by at most 1.4."""
+TAIL = 2.65
+"""Where tanh passes 0.99."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,9 @@ def _remedies(
         weighted,
         f"what {worst.activation} receives is too large, and scaled to 1 it falls on its slope",
     )
+    if worst.bias > TAIL:
+        why = f"they begin at {worst.bias:.2g} in size, which alone puts the units into the tail"
+        return [zero_bias(setup, weighted, why), normalize]
     if worst.kernel_scale > LARGE_KERNEL:
         why = (
             f"the kernel of '{worst.weighted}' enlarged its input {worst.kernel_scale:.2g} times "

@@ -52,3 +52,10 @@ def test_not_applicable():
     history = RunRecord(source="history")
     assert "LossDoctor()" in outcome_of("saturated_activations", history).reason
     assert outcome_of("saturated_activations", trained([1.0] * 4)).status == "not_applicable"
+
+
+def test_biases_in_the_tail_start_at_zero():
+    model = with_weights(MODEL, "bias", mean=10.0)
+    (finding,) = findings_of("saturated_activations", record(model=model))
+    assert '"bias_initializer": "zeros"' in finding.remedies[0].code
+    assert "begin at 10 in size" in finding.remedies[0].text
