@@ -14,6 +14,8 @@ from lossdoctor.evidence._owners import owners, weights_by_path
 from lossdoctor.evidence._sound import first_non_finite_step, sound_rows
 from lossdoctor.record.run import RunRecord, WeightRecord
 
+FEWEST_STEPS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelGrowth:
@@ -52,7 +54,13 @@ class WeightGrowth:
                 found.append(_growth(layer, weight, step[rows], norms))
         if not found:
             raise NotApplicable("no trainable kernel whose initial size is known stayed finite")
-        return cls(kernels=tuple(found), ended_non_finite=first_non_finite_step(record) is not None)
+        ended = first_non_finite_step(record) is not None
+        if ended and len(rows) < FEWEST_STEPS:
+            raise NotApplicable(
+                f"the run stopped being finite after {len(rows)} recorded steps, too few to tell "
+                "weights that grow from steps that throw them"
+            )
+        return cls(kernels=tuple(found), ended_non_finite=ended)
 
     def above(self, growth: float, recent: float) -> tuple[KernelGrowth, ...]:
         """Kernels that grew more than `growth` times and more than `recent` times of late."""

@@ -64,6 +64,8 @@ class LossPlateau(Rule):
         if accuracy is not None and accuracy.guessed is not None:
             yield self._guessing(accuracy, accuracy.guessed)
             return
+        if curve.non_finite is not None:
+            raise NotApplicable("the loss stopped being finite")
         steps = curve.total_steps
         if len(curve.loss) < FEWEST_EPOCHS and (steps is None or steps < FEWEST_STEPS):
             raise NotApplicable("the run is too short to call its loss stuck")

@@ -49,7 +49,8 @@ def test_a_kernel_that_began_at_zero_counts_as_a_glorot_draw():
 
 
 def test_only_finite_steps_count():
-    found = growth([1.0, 10, 1e5, np.inf], steps=steps([1, 1e3, 1e9, np.nan]))
+    norms, losses = [*np.geomspace(1, 1e5, 10), np.inf], [*np.geomspace(1, 1e9, 10), np.nan]
+    found = growth(norms, steps=steps(losses))
     assert found.ended_non_finite
     assert found.kernels[0].growth == pytest.approx(1e5)
 

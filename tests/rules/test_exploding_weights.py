@@ -31,12 +31,22 @@ def test_fires_on_steady_growth_that_gains_nothing():
     assert '"kernel_constraint": "max_norm"' in finding.remedies[-1].code
 
 
+def blown_up(steps):
+    lost = [np.nan] * (64 - steps)
+    loss, growth = [*np.geomspace(1, 1e9, steps), *lost], [*np.geomspace(1, 1e5, steps), *lost]
+    return record(growth, loss=loss, end=np.nan)
+
+
 def test_is_an_error_where_it_ended_in_nan():
-    loss = [1.0, 1e3, 1e9, *[np.nan] * 61]
-    growth = [1.0, 1e2, 1e5, *[np.nan] * 61]
-    (finding,) = findings_of("exploding_weights", record(growth, loss=loss, end=np.nan))
+    (finding,) = findings_of("exploding_weights", blown_up(10))
     assert finding.severity is Severity.ERROR
     assert "stopped being finite" in finding.message
+
+
+def test_a_run_that_blew_up_at_once_grew_nothing():
+    outcome = outcome_of("exploding_weights", blown_up(9))
+    assert outcome.status == "not_applicable"
+    assert "after 9 recorded steps" in outcome.reason
 
 
 def test_silent_where_the_run_learns():

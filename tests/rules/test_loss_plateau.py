@@ -97,3 +97,8 @@ def test_history_whose_loss_and_accuracy_are_both_those_of_guessing(loss, accura
 )
 def test_history_beyond_guessing(loss, accuracy):
     assert not findings_of(SLUG, history_record(loss=loss, accuracy=accuracy))
+
+
+def test_a_run_that_blew_up_is_not_stuck():
+    outcome = outcome_of(SLUG, trained([*np.full(12, 1.0), np.nan]))
+    assert outcome.reason == "the loss stopped being finite"
