@@ -123,6 +123,15 @@ def test_a_gradient_that_is_not_finite_names_its_variable():
     assert "first/kernel" in origin.variable
 
 
+def test_a_loss_that_is_not_finite_for_finite_predictions_is_no_layers_fault():
+    model = sequential()
+    model.compile("sgd", lambda y, p: tf.reduce_mean(tf.sqrt(p - y - 100)))
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, verbose=0, callbacks=[doctor])
+    origin = doctor.record.non_finite
+    assert (origin.source, origin.layer, origin.step, origin.detail) == ("loss", None, 0, "")
+
+
 def test_a_rate_that_makes_the_loss_overflow_is_no_layers_fault():
     origin = fit(sequential(keras.layers.Dense(8)), rate=50.0, epochs=9).record.non_finite
     assert origin.source in ("loss", "forward", "gradients")

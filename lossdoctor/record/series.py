@@ -115,5 +115,5 @@ def non_finite_origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrig
         # Gradients are computed from the last variable to the first.
         variable=recorder.variables[bad[-1]].path if len(bad) else None,
         layer=seen.layer,
-        detail=seen.detail,
+        detail=seen.detail if source in (seen.source, "forward") else "",
     )
