@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence.label_encoding import Kind, LabelEncoding
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
@@ -54,7 +55,9 @@ class NegativeLoss(Rule):
     stage = Stage.CONTRACT
     explains = frozenset({"loss_metric_divergence"})
 
-    def check(self, curve: LossCurve, setup: Setup | None) -> Findings:
+    def check(
+        self, curve: LossCurve, setup: Setup | None, encoding: LabelEncoding | None
+    ) -> Findings:
         if setup is None:
             yield from self._from_history(curve)
             return
@@ -69,6 +72,8 @@ class NegativeLoss(Rule):
                 f"{setup.losses[0].name} fell to {curve.lowest:.4g}, which no prediction can do to "
                 "it on valid labels.",
                 Severity.ERROR,
+                signs=encoding is not None
+                and all(judged.labels.kind is Kind.SIGN for judged in encoding.judged),
             )
 
     def _from_history(self, curve: LossCurve) -> Findings:
@@ -80,7 +85,9 @@ class NegativeLoss(Rule):
                 Severity.INFO,
             )
 
-    def _found(self, curve: LossCurve, message: str, severity: Severity) -> Finding:
+    def _found(
+        self, curve: LossCurve, message: str, severity: Severity, *, signs: bool = True
+    ) -> Finding:
         return self.finding(
             message,
             severity=severity,
@@ -90,10 +97,12 @@ class NegativeLoss(Rule):
             onset=Onset(epoch=curve.best_epoch),
             remedies=[
                 Remedy(
-                    text="Look at the labels: cross-entropies need values in [0, 1]; labels of -1 "
-                    "and 1 become 0 and 1.",
+                    text="Look at the labels: cross-entropies need values in [0, 1]"
+                    + ("; labels of -1 and 1 become 0 and 1." if signs else "."),
                     code='y = (np.asarray(y) > 0).astype("float32")\n'
-                    'y_val = (np.asarray(y_val) > 0).astype("float32")',
+                    'y_val = (np.asarray(y_val) > 0).astype("float32")'
+                    if signs
+                    else "print(np.unique(y, return_counts=True))",
                 )
             ],
         )

@@ -5,7 +5,7 @@ import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import LossRecord
-from tests.records import findings_of, history_record, outcome_of, trained
+from tests.records import config_record, findings_of, history_record, outcome_of, trained
 
 SLUG = "negative_loss"
 
@@ -15,11 +15,22 @@ def with_loss(name, values=(0.5, -3.0), **fields):
     return dataclasses.replace(record, losses=(LossRecord(name=name, baseline=1.0, **fields),))
 
 
+def on_labels(y):
+    record = with_loss("binary_crossentropy")
+    return dataclasses.replace(record, train=config_record(y=y).train)
+
+
 def test_fires_on_a_cross_entropy_below_zero():
-    (finding,) = findings_of(SLUG, with_loss("binary_crossentropy"))
+    (finding,) = findings_of(SLUG, on_labels(np.tile([-1, 1], 50)))
     assert finding.severity is Severity.ERROR
     assert "fell to -3" in finding.message
-    assert "y > 0" in finding.remedies[0].code or "asarray(y) > 0" in finding.remedies[0].code
+    assert "asarray(y) > 0" in finding.remedies[0].code
+
+
+@pytest.mark.parametrize("y", [np.arange(150) % 3, np.linspace(-4, 4, 100)])
+def test_labels_that_are_no_signs_are_not_cut_at_zero(y):
+    (finding,) = findings_of(SLUG, on_labels(y))
+    assert "> 0" not in finding.remedies[0].code
 
 
 def test_history_only_asks():
