@@ -41,7 +41,7 @@ from lossdoctor.cases.faults import (
     training,
     validation_from_training,
 )
-from lossdoctor.cases.recipe import Spec, layer
+from lossdoctor.cases.recipe import Spec, dense, layer
 from lossdoctor.cases.score import LIKELIHOOD, predict
 from lossdoctor.cases.tutorials import TUTORIALS, VARIANTS
 
@@ -445,6 +445,24 @@ _DATA = (
         before=True,
     ),
     _twin(
+        "digits",
+        "flipped-labels",
+        training(y=relabeled(0.35, 10)),
+        "35 % of the labels are those of the next digit",
+        finds="label_noise",
+        before=True,
+        harm=_less_likely(0.1),
+    ),
+    _twin(
+        "circles-bce",
+        "one-label",
+        training(y=times(0)),
+        "all training labels are 0",
+        finds="missing_class",
+        before=True,
+        beside=("uninformative_inputs", "class_imbalance", "validation_shift"),
+    ),
+    _twin(
         "blobs-sparse",
         "flipped-labels",
         training(y=relabeled(0.4, 3)),
@@ -807,10 +825,28 @@ _CONTRACT = (
 _ARCHITECTURE = (
     _twin(
         "circles-bce",
+        "no-hidden-layer",
+        setting(layers=(dense(1, "sigmoid"),)),
+        "no hidden layer",
+        finds="missing_hidden_activation",
+        before=True,
+    ),
+    _twin(
+        "digits",
+        "hidden-softmax",
+        hidden(activation="softmax"),
+        "softmax in the hidden layers",
+        finds="saturating_hidden_activations",
+        before=True,
+    ),
+    _twin(
+        "circles-bce",
         "biases-in-the-tail",
         hidden(activation="tanh", bias_initializer=Spec("initializers.Constant", {"value": 10.0})),
         "tanh units whose biases start at 10",
         finds="saturated_activations",
+        also_right=("poor_initialization",),
+        before=True,
     ),
     _twin(
         "digits",

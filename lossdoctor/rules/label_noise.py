@@ -56,7 +56,7 @@ class LabelNoise(Rule):
         0.5,
         fires="above",
         unit="wrong labels far from any border ÷ wrong labels everywhere",
-        source="measured on 26 data sets: overlapping classes at most 0.35, clear ones with 20 % "
+        source="measured on 26 data sets: overlapping classes at most 0.32, clear ones with 20 % "
         "of the labels moved 0.5 to 0.8",
     )
     conflicting: float = threshold(
