@@ -17,6 +17,7 @@ from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, Weigh
 _LOWERS_RATE_ITSELF = {"ReduceLROnPlateau"}
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _USUAL_EPSILON = 1e-4
+_LONG_MEMORY = 0.99  # the longest in common use: an average over 100 steps
 _SPENT = 1e-3
 _FEWEST_STEPS = 20
 _LOOK_BACK = 3
@@ -35,6 +36,8 @@ class OptimizerUse:
             move a kernel ÷ that kernel's norm, for the kernel where this is largest.
         damping: An epsilon set above its usual size ÷ the typical gradient entry, under Adam and
             its kin.
+        memory: How many steps the average of past gradients reaches back, 1 / (1 - momentum), ÷
+            the steps of the run.
         penalized: Layers whose kernels carry an L2 penalty.
     """
 
@@ -44,6 +47,7 @@ class OptimizerUse:
     clipped: float | None
     reach: float | None
     damping: float | None
+    memory: float | None
     penalized: tuple[str, ...]
     setup: Setup
 
@@ -62,6 +66,7 @@ class OptimizerUse:
             clipped=_clipped(record, optimizer),
             reach=_reach(record, optimizer, rates),
             damping=_damping(record, optimizer),
+            memory=_memory(record, optimizer),
             penalized=tuple(
                 layer.name for layer in setup.model.layers if _has_l2(layer) and layer.trainable
             ),
@@ -104,6 +109,12 @@ def _spent(rates: NDArray[np.float64]) -> float | None:
     # A warm-up is small before the peak; only what follows it is spent.
     after = rates[int(rates.argmax()) :]
     return float(np.sum(after < _SPENT * rates.max()) / len(rates))
+
+
+def _memory(record: RunRecord, optimizer: OptimizerRecord) -> float | None:
+    steps, kept = planned_steps(record), max(optimizer.momentum, optimizer.beta_1 or 0.0)
+    long = _LONG_MEMORY < kept < 1
+    return 1 / (1 - kept) / steps if steps and long else None
 
 
 def _clipped(record: RunRecord, optimizer: OptimizerRecord) -> float | None:

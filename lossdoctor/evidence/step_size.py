@@ -161,6 +161,13 @@ class StepSize:
         return self.stable_limit / float(np.median(product))
 
     @property
+    def exceeded(self) -> tuple[float, ...]:
+        """The largest stable rate, if the rate in use is above it. Curvature met along the way can
+        be lower than where the run broke: a limit above the rate in use says nothing."""
+        stable = self.largest_stable_rate
+        return (stable,) if stable is not None and stable < self.present_rate else ()
+
+    @property
     def present_rate(self) -> float:
         """The largest learning rate of the sampled steps."""
         return float(self.learning_rate.max())

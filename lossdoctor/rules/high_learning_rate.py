@@ -7,6 +7,7 @@ from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.loss_curve import EXPLODES, LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Onset, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.step_size import lower_from_curve, smaller_steps
@@ -80,36 +81,45 @@ class HighLearningRate(Rule):
     )
 
     def check(
-        self, curve: LossCurve, sizes: StepSize | None, scale: LossScale | None, setup: Setup | None
+        self,
+        curve: LossCurve,
+        sizes: StepSize | None,
+        scale: LossScale | None,
+        outcome: TrainingOutcome | None,
+        setup: Setup | None,
     ) -> Findings:
         if sizes is None or setup is None:
             yield self._from_history(curve)
             return
-        symptom = self._symptom(curve, sizes, scale)
+        symptom = self._symptom(curve, sizes, scale, outcome.share if outcome else None)
         if symptom is None:
             return
         sentence, severity, measurements = symptom
         onset = sizes.first_above(self.update_ratio)
+        rate = Measurement(name="learning rate", value=sizes.present_rate)
+        stable = (Measurement(name="largest stable", value=limit) for limit in sizes.exceeded)
         yield self.finding(
             f"At a learning rate of {sizes.present_rate:g} single updates reach {sizes.peak:.2g} "
             f"times the weights they change, and {sentence}.",
             severity=severity,
-            measurements=[*measurements, *_context(sizes)],
+            measurements=[*measurements, rate, *stable],
             onset=Onset(epoch=onset.epoch, step=onset.step) if onset else None,
             remedies=smaller_steps(setup, sizes, curve),
         )
 
     def _symptom(
-        self, curve: LossCurve, sizes: StepSize, scale: LossScale | None
+        self, curve: LossCurve, sizes: StepSize, scale: LossScale | None, share: float | None
     ) -> tuple[str, Severity, tuple[Measurement, ...]] | None:
         large = self.measure("update_ratio", sizes.peak)
         if curve.blew_up and sizes.peak > self.update_ratio:
             return ("then the loss stopped being finite", Severity.ERROR, (large,))
+        limit = self.update_ratio if sizes.total_steps > SETTLING else REPLACED
         if scale is None:
+            if share is not None and share < 1 - HOPELESS and sizes.peak > limit:
+                return ("the model learned nothing", Severity.ERROR, (large,))
             curve.require_known_meaning()
             return None
         end = self.measure("remaining", scale.end)
-        limit = self.update_ratio if sizes.total_steps > SETTLING else REPLACED
         if scale.end > self.remaining and sizes.peak > limit:
             severity = Severity.ERROR if scale.end > HOPELESS else Severity.WARNING
             sentence = f"the loss ends {scale.place}"
@@ -138,13 +148,3 @@ class HighLearningRate(Rule):
             onset=Onset(epoch=curve.best_epoch),
             remedies=[lower_from_curve(curve)],
         )
-
-
-def _context(sizes: StepSize) -> list[Measurement]:
-    context = [Measurement(name="learning rate", value=sizes.present_rate)]
-    stable = sizes.largest_stable_rate
-    # Curvature met along the way can be lower than where the run broke: a limit above the rate in
-    # use says nothing.
-    if stable is not None and stable < sizes.present_rate:
-        context.append(Measurement(name="largest stable", value=stable))
-    return context

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import Baseline
+from lossdoctor.evidence.generalization import Generalization
 from lossdoctor.evidence.logged_accuracy import LoggedAccuracy
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.step_size import StepSize
@@ -14,6 +15,7 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 FEWEST_STEPS = 100
 FEWEST_EPOCHS = 10
+SIGNIFICANCE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class LossPlateau(Rule):
         baseline: Baseline | None,
         sizes: StepSize | None,
         accuracy: LoggedAccuracy | None,
+        validation: Generalization | None,
     ) -> Findings:
         if accuracy is not None and accuracy.guessed is not None:
             yield self._guessing(accuracy, accuracy.guessed)
@@ -72,7 +75,8 @@ class LossPlateau(Rule):
         if baseline is None:
             yield self._at_chance(curve)
             return
-        if sizes is not None and sizes.cut_short(baseline.scale):
+        getting_worse = validation is not None and validation.since_best.rises(SIGNIFICANCE)
+        if sizes is not None and sizes.cut_short(baseline.scale) and not getting_worse:
             raise NotApplicable("the weights have not moved far enough to call the loss stuck")
         improvement = 1 - baseline.best
         if improvement < self.improvement:

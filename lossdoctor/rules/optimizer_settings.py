@@ -71,6 +71,14 @@ class OptimizerSettings(Rule):
         source="Adam's step is then a tenth of the learning rate at most",
     )
 
+    memory: float = threshold(
+        0.5,
+        fires="above",
+        unit="of the run's steps",
+        source="the first gradients then steer all of it: steps add up to 1 / (1 - momentum) times "
+        "the rate before any of them is forgotten",
+    )
+
     def check(self, use: OptimizerUse) -> Findings:
         optimizer = use.optimizer
         if use.rate is not None and use.rate <= 0:
@@ -120,6 +128,15 @@ class OptimizerSettings(Rule):
         elif first is not None and second is not None and first >= second**0.5:
             text = f"beta_1={first:g} is not below the root of beta_2={second:g}, {old}"
             yield self._unusual(text, defaults(use, beta_1=0.9, beta_2=0.999))
+        if use.memory is not None and use.memory > self.memory:
+            name = "momentum" if momentum else "beta_1"
+            kept = momentum or first or 0.0
+            text = (
+                f"{name}={kept:g} adds up the gradients of {1 / (1 - kept):,.0f} steps, more than "
+            )
+            text += f"{self.memory:.0%} of this run's, so that it is steered by where it began"
+            remedy = defaults(use, **{name: 0.9})
+            yield self._unusual(text, remedy, self.measure("memory", use.memory))
         if use.damping is not None and use.damping > self.damping:
             text = f"epsilon={use.optimizer.epsilon:g} is {use.damping:,.0f} times the gradients"
             text += ", so that the steps shrink with them instead of keeping the rate's size"

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,12 @@ def test_history_fires_on_steady_growth_with_the_rate_that_growth_allows():
 def test_history_abstains_where_the_curve_alone_cannot_tell():
     for loss in ([0.7] * 20, [np.nan] * 3, [1.0, 0.5, 0.4], [-1.0, -2.0, 5.0, 80.0]):
         assert outcome_of(SLUG, history_record(loss=loss)).status == "not_applicable"
+
+
+def test_a_loss_of_unknown_meaning_is_judged_by_what_the_model_answers():
+    record = trained(np.full(20, 0.01), ratio=spike(0.5), error_rate=0.5)
+    model = dataclasses.replace(record.model, custom_train_step=True)
+    (finding,) = findings_of(SLUG, run_record(record, model=model))
+    assert "learned nothing" in finding.message
+    learned = trained(np.full(20, 0.01), ratio=spike(0.5), error_rate=0.1)
+    assert not findings_of(SLUG, run_record(learned, model=model))

@@ -102,3 +102,10 @@ def test_history_beyond_guessing(loss, accuracy):
 def test_a_run_that_blew_up_is_not_stuck():
     outcome = outcome_of(SLUG, trained([*np.full(12, 1.0), np.nan]))
     assert outcome.reason == "the loss stopped being finite"
+
+
+def test_a_short_way_is_no_excuse_once_validation_gets_worse():
+    stays = {"ratio": 1e-3, "val_loss": np.linspace(1.0, 1.02, 20)}
+    assert findings_of(SLUG, trained(np.linspace(1.0, 0.99, 20), **stays))
+    stays["val_loss"] = np.linspace(1.02, 1.0, 20)
+    assert outcome_of(SLUG, trained(np.linspace(1.0, 0.99, 20), **stays)).status != "found"

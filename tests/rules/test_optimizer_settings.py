@@ -142,3 +142,16 @@ def test_a_plateau_callback_that_cuts_the_rate_of_a_falling_loss():
     (finding,) = cut([2.9, 1.3, 0.6, 0.5, *[0.5] * 6])
     assert "ReduceLROnPlateau" in finding.remedies[0].text
     assert not cut([0.55, 0.52, 0.51, 0.5, *[0.5] * 6])
+
+
+def test_momentum_that_remembers_most_of_the_run():
+    fit = FitRecord(epochs=8, steps_per_epoch=47)
+    (finding,) = found(dataclasses.replace(SGD, momentum=0.999), fit=fit)
+    assert "momentum=0.999 adds up the gradients of 1,000 steps" in finding.message
+    assert "momentum=0.9" in finding.remedies[0].code
+    (finding,) = found(dataclasses.replace(ADAM, beta_1=0.995), fit=fit)
+    assert "beta_1=0.995" in finding.message
+    assert not found(dataclasses.replace(SGD, momentum=0.99), fit=FitRecord(epochs=1))
+    assert not found(dataclasses.replace(SGD, momentum=0.99), fit=fit)
+    long = FitRecord(epochs=100, steps_per_epoch=47)
+    assert not found(dataclasses.replace(SGD, momentum=0.999), fit=long)
