@@ -72,7 +72,7 @@ def generator():
     raise Broken("on purpose")
 
 
-def trained(callbacks, data=None):
+def trained(callbacks, data=None, validation=(X[:32], Y[:32])):
     keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
@@ -82,7 +82,7 @@ def trained(callbacks, data=None):
         model.fit(
             **given,
             steps_per_epoch=3 if data is not None and not isinstance(data, Data) else None,
-            validation_data=(X[:32], Y[:32]),
+            validation_data=validation,
             epochs=3,
             verbose=0,
             callbacks=callbacks,
@@ -155,6 +155,19 @@ def test_the_data_raises(data, tmp_path):
     assert doctor.record.fit.stopped.startswith("exception")
     assert doctor.record.steps.total_steps >= 3
     assert np.isfinite(doctor.record.steps.loss).all()
+
+
+def test_validation_raises_outside_its_steps(tmp_path):
+    class Unreadable(Data):
+        def on_epoch_begin(self):
+            raise Broken("on purpose")
+
+    plain, _ = trained([], validation=Unreadable())
+    doctor = LossDoctor(verbose=0)
+    seen, _ = trained([doctor], validation=Unreadable())
+    assert_no_trace(seen, plain, tmp_path)
+    assert doctor.record.fit.stopped == "exception: Broken: on purpose"
+    assert doctor.record.steps.total_steps == 3
 
 
 def test_an_interrupt_between_the_hooks_leaves_no_trace_once_fit_is_gone(tmp_path):

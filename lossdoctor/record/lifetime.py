@@ -2,8 +2,9 @@
 
 Keras tells a callback neither. Both are read off the `CallbackList` and the epoch iterator that
 `fit` makes for one call and that nobody else sees: an exception on its way out of `fit` passes
-through the hooks of the one or the context manager of the other. What passes by both, a
-KeyboardInterrupt in one of the few lines between, is noticed when the list is freed.
+through the hooks of the one or the context manager of the other (or through `evaluate`, which the
+recorder wraps). What passes by all of them, such as a KeyboardInterrupt while Keras sets up the
+validation data, is noticed when the list is freed, with the exception that holds it.
 """
 
 from __future__ import annotations

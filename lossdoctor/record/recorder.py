@@ -120,6 +120,7 @@ class Recorder:
             "train_function": self.model.train_function,
             "test_function": self.model.test_function,
         }
+        model["evaluate"] = self._validating(self.model.evaluate)
         model["compute_loss"] = self._recording_loss(self.model.compute_loss)
         if self.optimizer is not None and hasattr(self.optimizer, "apply"):
             self.optimizer.__dict__["apply"] = self._recording_apply(self.optimizer.apply)
@@ -131,6 +132,7 @@ class Recorder:
     def detach(self) -> None:
         """Leave the model as it was found. Safe to call twice."""
         model = self.model.__dict__
+        model.pop("evaluate", None)
         model.pop("compute_loss", None)
         if self.optimizer is not None:
             self.optimizer.__dict__.pop("apply", None)
@@ -264,6 +266,19 @@ class Recorder:
             return logs
 
         return observed
+
+    def _validating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        """`fit` validates by `evaluate`, and what that raises outside its steps ends `fit` too."""
+
+        def validating(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return evaluate(*args, **kwargs)
+            except BaseException as error:
+                if kwargs.get("_use_cached_eval_dataset"):
+                    self._on_failure(error)
+                raise
+
+        return validating
 
     def _fail(self, error: BaseException, iterator: Any, phase: str) -> None:
         """The step raised, for good: what the data were may be why, so look at some more."""
