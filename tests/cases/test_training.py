@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossdoctor.cases import get_case
-from lossdoctor.validation import validate
+from lossdoctor.validation import validate, validate_random
 
 pytestmark = pytest.mark.train
 
@@ -16,6 +16,10 @@ SLICE = [
     "control/embedding-ids",
     "control/wine",
 ]
+
+
+DRAWN = [5, 7, 18, 24, 62]
+"""Of seed 2: those that train fastest among the first 70."""
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,12 @@ def test_records_are_judged_again_without_training(tmp_path, monkeypatch):
     once = validate([name], seeds=(1,), records=tmp_path)
     monkeypatch.setattr("lossdoctor.cases.Trial.train", None)
     assert validate([name], seeds=(1,), records=tmp_path) == once
+
+
+def test_the_doctor_is_right_on_drawn_cases_and_their_records(tmp_path, monkeypatch):
+    once = validate_random(DRAWN, seed=2, records=tmp_path)
+    assert [case.index for case in once.broken] == DRAWN
+    assert [(case.broken.case, case.first) for case in once.broken if not case.right] == []
+    assert [run.alarms() for run in once.healthy] == [()] * len(DRAWN)
+    monkeypatch.setattr("lossdoctor.cases.Trial.train", None)
+    assert validate_random(DRAWN, seed=2, records=tmp_path) == once

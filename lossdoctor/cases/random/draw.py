@@ -20,7 +20,7 @@ TRIES = 3
 
 _GOOD, _HURT = 0.85, 0.2
 """In shares of the way from the best constant answer to perfection: what a healthy set-up
-reaches, and how much of it a fault must destroy. The seed alone moves the score by about 0.05."""
+reaches, and how much of it a fault must destroy."""
 
 _PAIRS = 0.25
 _STAGES = {
