@@ -32,7 +32,8 @@ class LossTask(Rule):
     **How to fix it.** The loss and the head of the task the labels show.
 
     **When it is wrong.** Ordinal targets (ratings) may be regressed on: without an accuracy that
-    is INFO. So are squared errors on 0/1 labels, and on sigmoid heads that learn: they work.
+    is INFO. So are squared errors on 0/1 labels, and on one-hot rows until a run has shown that
+    it does not learn by them: mostly they work.
 
     **References.** Golik, Doetsch and Ney, Cross-entropy vs. squared error training (2013).
     `tests/test_keras_facts.py` trains the cases Keras hides.
@@ -86,8 +87,7 @@ class LossTask(Rule):
             stuck = head.is_sigmoid and self._is_stuck(head)
             return Severity.WARNING if stuck else Severity.INFO
         if mismatch is Mismatch.ROWS_AS_QUANTITIES:
-            works = head.learned or (head.learned is None and head.is_sigmoid)
-            return Severity.INFO if works else Severity.WARNING
+            return Severity.WARNING if head.learned is False else Severity.INFO
         if mismatch is Mismatch.SOFTMAX_AS_SIGMOIDS:
             one_per_row = kind in (Kind.ONE_HOT, Kind.DISTRIBUTIONS)
             return Severity.WARNING if one_per_row else Severity.ERROR

@@ -11,6 +11,8 @@ from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.architecture import change_layers, listed
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
+SOLVED = 0.9
+"""A softmax in the middle slows a run more than it stops it: measured, 0.79 where relu has 0.91."""
 _MEASURED = "measured with 30 units a layer on rings, a classification and a regression: "
 
 
@@ -67,13 +69,14 @@ class SaturatingHiddenActivations(Rule):
         learned = outcome is not None and outcome.share >= self.learned
         through = f"; this run got through: {outcome.sentence}." if learned and outcome else "."
         severity = Severity.INFO if learned else None
+        solved = learned and outcome is not None and outcome.share >= SOLVED
         if softmaxes := architecture.hidden_softmaxes:
             names = [layer.name for layer in softmaxes]
             yield self.finding(
                 f"{listed(names)}, before the head, end{'s' * (len(names) == 1)} in a softmax, "
-                f"whose {softmaxes[0].units} units share a sum of 1{through}",
+                f"whose {softmaxes[0].units} units share a sum of 1{through if solved else '.'}",
                 title="Softmax in a hidden layer",
-                severity=severity,
+                severity=Severity.INFO if solved else None,
                 measurements=[
                     Measurement(
                         name="hidden softmax layers", value=len(names), threshold=0, fires="above"

@@ -62,7 +62,7 @@ def test_counts_and_few_whole_numbers_are_quantities():
 
 
 def test_one_hot_rows_by_what_the_run_shows():
-    assert of("softmax", ONE_HOT, units=3)[0].severity is Severity.WARNING
+    assert of("softmax", ONE_HOT, units=3)[0].severity is Severity.INFO
     assert of("sigmoid", ONE_HOT, units=3)[0].severity is Severity.INFO
     good, bad = {"error_rate": 0.05}, {"error_rate": 0.6}
     for activation in ("softmax", "sigmoid"):
