@@ -1,5 +1,9 @@
-"""The walkthroughs run from a clean kernel, and are committed with what they print and draw."""
+"""The walkthroughs run from a clean kernel, and are committed with what they print and draw.
 
+What their text says was found, their own cells assert.
+"""
+
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ pytest.importorskip("ipykernel", reason="ipykernel is the kernel that the notebo
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MOST_BYTES = 600_000
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -22,8 +27,23 @@ def _errors(notebook):
     return [output for output in outputs if output.output_type == "error"]
 
 
-def test_there_are_notebooks():
-    assert {"first_visit", "why_is_my_loss_increasing"} <= {path.stem for path in NOTEBOOKS}
+def test_the_readme_lists_every_notebook():
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"notebooks/(\w+)\.ipynb", readme))
+    assert listed == {path.stem for path in NOTEBOOKS} != set()
+
+
+@each_notebook
+def test_a_notebook_links_to_notebooks_that_exist(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            linked = re.findall(r"\]\((\w+\.ipynb)\)", cell.source)
+            assert all((FOLDER / name).exists() for name in linked), linked
+
+
+@each_notebook
+def test_a_notebook_is_small_enough_to_be_opened_in_a_browser(path):
+    assert path.stat().st_size <= MOST_BYTES
 
 
 @each_notebook
