@@ -21,13 +21,15 @@ def check_config(
     epochs: int | None = None,
     class_weight: Any = None,
     sample_weight: Any = None,
+    rehearse: bool = True,
     rules: Iterable[Rule] | None = None,
     ignore: Collection[str] = (),
 ) -> Report:
     """Check a compiled model against its data before training.
 
-    Nothing is trained and the model is left as it is. Pass what `fit` will get; the more is
-    passed, the more rules can decide.
+    The model is left as it is. Pass what `fit` will get; the more is passed, the more rules can
+    decide. Given `x` and `y`, the first steps of the training are rehearsed on copies of the
+    weights (at most 64 steps or 2 seconds), to tell whether the learning rate will be stable.
 
     Example:
 
@@ -49,6 +51,7 @@ def check_config(
         epochs: As for `fit`.
         class_weight: As for `fit`.
         sample_weight: As for `fit`.
+        rehearse: Whether to rehearse the first steps.
         rules: Rule instances to run; by default all.
         ignore: Slugs of rules to leave out.
 
@@ -74,6 +77,8 @@ def check_config(
             "`model` is not compiled, so there is no loss to check. Call "
             "model.compile(optimizer=..., loss=...) first, with the arguments you will train with."
         )
+    if not isinstance(rehearse, bool):
+        raise ValueError(f"`rehearse` must be True or False. Received: rehearse={rehearse!r}.")
     if not 0.0 <= validation_split < 1.0:
         raise ValueError(
             "`validation_split` must be at least 0 and below 1. "
@@ -90,5 +95,6 @@ def check_config(
         epochs=epochs,
         class_weight=class_weight,
         sample_weight=sample_weight,
+        rehearse=rehearse,
     )
     return Report.of(record, rules=rules, ignore=ignore)

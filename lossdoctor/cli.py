@@ -111,6 +111,7 @@ def diagnose(
 @click.option("--target", metavar="COLUMN", help="Column of the table that holds the targets.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs you plan to train.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Batch size you plan to use.")
+@click.option("--no-rehearse", is_flag=True, help="Do not rehearse the first training steps.")
 @_output_options
 def check(
     model: Path,
@@ -118,6 +119,7 @@ def check(
     target: str | None,
     epochs: int | None,
     batch_size: int | None,
+    no_rehearse: bool,
     form: Format | None,
     output: Path | None,
     html: Path | None,
@@ -140,6 +142,7 @@ def check(
             validation_data=arrays.validation,
             epochs=epochs,
             batch_size=batch_size,
+            rehearse=not no_rehearse,
             ignore=ignore,
         )
     except (ValueError, OSError) as error:

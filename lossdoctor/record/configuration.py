@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -25,7 +26,22 @@ from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapsh
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.measure import measure_predictions, with_baselines
 from lossdoctor.record.probes import probe_data
-from lossdoctor.record.run import DataRecord, FitRecord, OutputRecord, RunRecord
+from lossdoctor.record.rehearsal import (
+    Batch,
+    CannotRehearse,
+    array_batches,
+    as_fed,
+    rehearse_training,
+    room_for,
+)
+from lossdoctor.record.run import (
+    DataRecord,
+    FitRecord,
+    LossRecord,
+    ModelRecord,
+    OutputRecord,
+    RunRecord,
+)
 from lossdoctor.record.snapshot import snapshot_model
 from lossdoctor.record.stream import DataStream
 
@@ -44,12 +60,12 @@ def record_configuration(
     epochs: int | None,
     class_weight: Any,
     sample_weight: Any,
+    rehearse: bool,
 ) -> RunRecord:
     """See `lossdoctor.check_config`, which documents the arguments and the errors."""
     missing: dict[str, str] = {}
-    train, validation, head_tail = _read_data(
-        y, x, validation_data, validation_split, sample_weight, batch_size
-    )
+    data = _read_data(y, x, validation_data, validation_split, sample_weight)
+    train, validation = data.train, data.validation
     rows = [sample for sample in train.sampled_inputs if sample is not None]
     built = _built(model, rows, missing)
     structure = snapshot_model(built)
@@ -61,7 +77,7 @@ def record_configuration(
     losses = snapshot_losses(model, outputs)
     with noting(missing, "baselines"):
         losses = with_baselines(model, losses, outputs, train)
-    record = _side(train, batch_size, head_tail)
+    record = _side(train, batch_size, data.head_tail)
     if rows and built.built:
         with noting(missing, "initial predictions"):
             predictions = measure_predictions(built, train, None, outputs, ())
@@ -77,6 +93,21 @@ def record_configuration(
         )
     steps = -(-train.rows // (record.batch_size or DEFAULT_BATCH_SIZE)) if train.rows else None
     planned = steps * epochs if steps and epochs else None
+    optimizer = snapshot_optimizer(model.optimizer, planned)
+    rehearsal = None
+    if not rehearse:
+        missing["the rehearsal"] = "switched off by rehearse=False"
+    elif rows and built.built:
+        with noting(missing, "the rehearsal"):
+            batches = data.first_batches(
+                batch_size or DEFAULT_BATCH_SIZE, shuffle, planned, class_weight
+            )
+            try:
+                rehearsal = rehearse_training(
+                    built, model, batches, optimizer, **_reference(structure, losses, class_weight)
+                )
+            except CannotRehearse as reason:
+                missing["the rehearsal"] = str(reason)
     shapes = [(None, *t.shape) for t in record.targets]
     return RunRecord(
         source="config",
@@ -84,7 +115,7 @@ def record_configuration(
         model=structure,
         losses=losses,
         metrics=snapshot_metrics(model, outputs, shapes),
-        optimizer=snapshot_optimizer(model.optimizer, planned),
+        optimizer=optimizer,
         fit=FitRecord(
             epochs=epochs,
             steps_per_epoch=steps,
@@ -101,9 +132,66 @@ def record_configuration(
         ),
         train=record,
         validation=None if validation is None else _side(validation, batch_size, None),
+        rehearsal=rehearsal,
         probes=probes,
         not_recorded=missing,
     )
+
+
+@dataclass
+class _Data:
+    """What `fit` will get, read once."""
+
+    train: DataStream
+    validation: DataStream | None = None
+    head_tail: Any = None
+    x: Any = None
+    """Arrays in the structure the user gave them in; None for a dataset."""
+    y: Any = None
+    weights: NDArray[Any] | None = None
+    batches: list[Batch] = field(default_factory=list)
+    """The first batches of a dataset."""
+
+    def first_batches(
+        self, batch_size: int, shuffle: bool, planned_steps: int | None, class_weight: Any
+    ) -> list[Batch]:
+        """The first batches the training will see."""
+        batches = self.batches or array_batches(
+            self.x,
+            self.y,
+            self.weights,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            planned_steps=planned_steps,
+        )
+        if class_weight is not None:
+            batches = [(x, y, _weights_of_classes(y, class_weight)) for x, y, _ in batches]
+        return batches[:planned_steps]
+
+
+def _weights_of_classes(y: NDArray[Any], class_weight: dict[int, float]) -> NDArray[Any]:
+    """The weight of each example; Keras counts a class it has no weight for as 1."""
+    column = y if y.ndim == 1 else y[:, 0] if y.shape[-1] == 1 else y.argmax(axis=-1)
+    classes, numbers = np.unique(np.round(column), return_inverse=True)
+    weights = np.array([class_weight.get(int(c), 1.0) for c in classes])
+    return as_fed(weights[numbers.reshape(column.shape)])
+
+
+def _reference(
+    structure: ModelRecord, losses: Sequence[LossRecord], class_weight: Any
+) -> dict[str, Any]:
+    """The loss of the best constant and of perfect predictions, all outputs together."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        if not values or any(value is None for value in values):
+            return None
+        weights = [1.0 if loss.weight is None else loss.weight for loss in losses]
+        return sum(weight * (value or 0.0) for weight, value in zip(weights, values))
+
+    baseline = total([loss.baseline for loss in losses])
+    if class_weight is not None or structure.custom_compute_loss:
+        baseline = None
+    return {"baseline": baseline, "floor": total([loss.floor for loss in losses]) or 0.0}
 
 
 def _side(stream: DataStream, batch_size: int | None, head_tail: Any) -> DataRecord:
@@ -122,18 +210,14 @@ def _side(stream: DataStream, batch_size: int | None, head_tail: Any) -> DataRec
 
 
 def _read_data(
-    y: Any,
-    x: Any,
-    validation_data: Any,
-    validation_split: float,
-    sample_weight: Any,
-    batch_size: int | None,
-) -> tuple[DataStream, DataStream | None, Any]:
+    y: Any, x: Any, validation_data: Any, validation_split: float, sample_weight: Any
+) -> _Data:
     dataset = next((d for d in (x, y) if d is not None and is_dataset(d)), None)
     if dataset is not None:
-        train = _stream_dataset(dataset)
+        batches: list[Batch] = []
+        train = _stream_dataset(dataset, batches)
         validation = None if validation_data is None else _validation(validation_data)
-        return train, validation, None
+        return _Data(train, validation, batches=batches)
     if y is None:
         raise ValueError(
             "`y` is missing: check_config(model, y) needs the targets `fit` will get, or a dataset "
@@ -160,8 +244,17 @@ def _read_data(
         weights = None if weights is None else weights[:cut]
     elif validation_data is not None:
         validation = _validation(validation_data)
-    names = column_names(x)
-    return _stream_arrays(inputs, targets, weights, names), validation, head_tail
+    train = _stream_arrays(inputs, targets, weights, column_names(x))
+    return _Data(
+        train, validation, head_tail, x=_packed(x, inputs), y=_packed(y, targets), weights=weights
+    )
+
+
+def _packed(given: Any, arrays: list[NDArray[Any]]) -> Any:
+    """Arrays read from `given`, in its structure."""
+    if isinstance(given, dict):
+        return dict(zip(sorted(given), arrays))
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def _same_length(groups: dict[str, list[NDArray[Any]]]) -> None:
@@ -176,7 +269,7 @@ def _same_length(groups: dict[str, list[NDArray[Any]]]) -> None:
 
 def _validation(data: Any) -> DataStream:
     if is_dataset(data):
-        return _stream_dataset(data)
+        return _stream_dataset(data, [])
     if not isinstance(data, (tuple, list)) or len(data) < 2:
         raise ValueError(
             "`validation_data` must be a tuple (x_val, y_val), (x_val, y_val, sample_weight) or a "
@@ -205,10 +298,16 @@ def _stream_arrays(
     return stream
 
 
-def _stream_dataset(dataset: Any) -> DataStream:
+def _stream_dataset(dataset: Any, first: list[Batch]) -> DataStream:
+    """Read a dataset; its first batches are put into `first`, as many as a rehearsal can use."""
     stream = DataStream(seed=0)
     for inputs, targets, weight in batches_of(dataset):
         stream.update(inputs, targets, weight)
+        if len(first) < room_for([*inputs, *targets]):
+            x, y = [as_fed(a) for a in inputs], [as_fed(a) for a in targets]
+            first.append(
+                (_packed(None, x), _packed(None, y), None if weight is None else as_fed(weight))
+            )
     if not stream.batches:
         raise ValueError("the dataset yields no batches; check its length and its filters.")
     return stream

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from lossdoctor.record.compiled import at, constant_baseline, loss_floor, loss_functions
@@ -39,7 +40,8 @@ _CLASSIFICATION = ("crossentropy", "hinge", "kl_divergence", "dice", "tversky")
 def untouched(model: keras.Model) -> Iterator[None]:
     """Put back every non-trainable variable (seeds, moving statistics) a forward pass changed,
     and keep Keras from warning a second time about what training has warned of."""
-    saved = [(v, np.asarray(v)) for v in model.non_trainable_variables if len(v.shape) < 2]
+    small = [v for v in model.non_trainable_variables if len(v.shape) < 2]
+    saved = [(v, np.asarray(v)) for v in [*small, *unknown_variables(model)]]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -48,6 +50,12 @@ def untouched(model: keras.Model) -> Iterator[None]:
         for variable, value in saved:
             if not np.array_equal(np.asarray(variable), value):
                 variable.assign(value)
+
+
+def unknown_variables(model: keras.Model) -> list[Any]:
+    """TensorFlow variables on the model's layers that Keras does not know of."""
+    attributes = [value for layer in model._flatten_layers() for value in vars(layer).values()]
+    return [value for value in attributes if isinstance(value, tf.Variable)]
 
 
 def predict_rows(

@@ -456,6 +456,75 @@ class NonFiniteOrigin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Optimizer steps taken on a copy of the model, before training, at one learning rate.
+
+    `losses` holds the training loss of each step's batch before the step, up to and including the
+    first that is not finite.
+    """
+
+    rate: float
+    losses: Array
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss stayed finite."""
+        return bool(np.isfinite(self.losses).all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """The first steps of the training rehearsed before it begins.
+
+    The first of `trials` follows the planned learning rate (at the peak of a schedule); the others
+    are lower, and stand there only when the first one rose. `initial` is the loss of the rehearsed
+    batches at the initial weights, `baseline` that of the best constant prediction, `floor` that of
+    perfect ones.
+    """
+
+    initial: Array
+    baseline: float | None
+    floor: float
+    trials: tuple[Trial, ...]
+    calm_rate: float | None = None
+    """The largest rate rehearsed, the planned one included, that stayed calm; None = none did."""
+    sharpness: float | None = None
+    """Largest eigenvalue of the loss' Hessian where the calm trial ends, in units of the optimizer:
+    preconditioned as its steps are. None where not measured."""
+    secant: float | None = None
+    """Median of <Δg, Δw>/<Δw, Δw> over the steps of the calm trial, Δg on the step's own batch,
+    preconditioned likewise."""
+
+    @property
+    def reference(self) -> float:
+        """The loss a training must not end above: the initial one, or that of the best constant
+        prediction where it is higher."""
+        initial = float(np.mean(self.initial))
+        return initial if self.baseline is None else max(initial, self.baseline)
+
+    @property
+    def scale(self) -> float:
+        """The distance from the reference to the loss of perfect predictions."""
+        return self.reference - self.floor
+
+    def rise(self, trial: Trial) -> float:
+        """How far the second half of a trial stands above the reference, in units of `scale`."""
+        if not trial.finite:
+            return float("inf")
+        late = trial.losses[len(trial.losses) // 2 :]
+        return float((np.mean(late) - self.reference) / self.scale)
+
+    def stays_calm(self, trial: Trial) -> bool:
+        """Whether no quarter of a trial stands a tenth of `scale` above the initial loss of the
+        same batches, and the last one not above it at all (but for the noise of dropout)."""
+        if not trial.finite:
+            return False
+        above = (trial.losses - self.initial[: len(trial.losses)]) / self.scale
+        quarters = [float(np.mean(part)) for part in np.array_split(above, 4) if len(part)]
+        return max(quarters) <= 0.1 and quarters[-1] <= 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """Everything measured about one training run, or one configuration, or one history.
 
@@ -486,6 +555,7 @@ class RunRecord:
     units: UnitSeries | None = None
     activations: tuple[ActivationRecord, ...] = ()
     non_finite: NonFiniteOrigin | None = None
+    rehearsal: Rehearsal | None = None
     probes: dict[str, float] = field(default_factory=dict)
     not_recorded: dict[str, str] = field(default_factory=dict)
 

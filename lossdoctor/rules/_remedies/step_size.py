@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossdoctor.evidence.loss_curve import MARGIN, LossCurve
+from lossdoctor.evidence.rehearsal import RehearsedTraining
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import ProposedRate, StepSize, rounded
 from lossdoctor.finding import Remedy
@@ -28,6 +29,27 @@ def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
         text=f"Lower the learning rate from {present:g} to {proposed.rate:g}: "
         f"{_derived(proposed)}.",
         code=set_rate(setup, proposed.rate),
+    )
+
+
+def calm_rate(rehearsed: RehearsedTraining) -> Remedy:
+    """Lower the learning rate to half the largest one that stayed calm in the rehearsal."""
+    rate = rehearsed.proposed_rate
+    if rate is None:
+        rate = rounded(rehearsed.lowest_rate / 10)
+        why = f"no rate down to {rehearsed.lowest_rate:.2g} stayed calm in the rehearsal"
+    else:
+        why = (
+            f"half of {rehearsed.calm_rate:.2g}, the largest rate that stayed calm in the rehearsal"
+        )
+    if rehearsed.curvature_rate is not None:
+        why += (
+            f" (by its curvature λ = {rehearsed.sharpness:.3g} alone, steps overshoot from "
+            f"{rehearsed.curvature_rate:.2g} on)"
+        )
+    return Remedy(
+        text=f"Lower the learning rate from {rehearsed.rate:g} to {rate:g}: {why}.",
+        code=set_rate(rehearsed.setup, rate),
     )
 
 
