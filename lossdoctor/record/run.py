@@ -508,11 +508,13 @@ class Rehearsal:
         return self.reference - self.floor
 
     def rise(self, trial: Trial) -> float:
-        """How far the second half of a trial stands above the reference, in units of `scale`."""
+        """How far the second half of a trial stands above the reference, in units of `scale`; its
+        last quarter decides where that has come down below."""
         if not trial.finite:
             return float("inf")
-        late = trial.losses[len(trial.losses) // 2 :]
-        return float((np.mean(late) - self.reference) / self.scale)
+        above = (trial.losses - self.reference) / self.scale
+        half, quarter = above[len(above) // 2 :], above[len(above) * 3 // 4 :]
+        return float(np.mean(half if np.mean(quarter) > 0 else quarter))
 
     def stays_calm(self, trial: Trial) -> bool:
         """Whether no quarter of a trial stands a tenth of `scale` above the initial loss of the

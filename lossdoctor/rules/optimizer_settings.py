@@ -43,7 +43,12 @@ class OptimizerSettings(Rule):
     title = "Optimizer settings that cannot work"
     severity = Severity.ERROR
     stage = Stage.STEP_SIZE
-    explains = STUCK | {"diverging_loss", "exploding_gradients", "exploding_weights"}
+    explains = STUCK | {
+        "diverging_loss",
+        "exploding_gradients",
+        "exploding_weights",
+        "unstable_learning_rate",
+    }
 
     spent: float = threshold(
         0.5,

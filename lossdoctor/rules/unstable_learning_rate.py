@@ -16,16 +16,27 @@ DOUBLED = 1.0
 class UnstableLearningRate(Rule):
     """The training will diverge at this learning rate: its first steps, rehearsed, do.
 
-    **What it detects.** Before training, a learning rate at which the loss will leave the range
-    where anything is learned: it becomes infinite, or settles above where it began.
+    **What it detects.** Before training, a learning rate at which the loss will stop being finite,
+    or stay above where it began and above what a constant prediction would cost.
 
-    **Why it matters.** Found after an hour of training, the same fault costs the hour.
+    **Why it matters.** Each step overshoots and makes the next one larger. Found after an hour of
+    training, the same fault costs the hour.
 
-    **How it is measured.** TODO
+    **How it is measured.** At most 64 optimizer steps (or 2 seconds) are taken on copies of the
+    weights, on batches of x and y in a seeded order: the loss of their second half against the
+    higher of the initial loss and the best constant's, in units of what there is to learn. The
+    model stays as it is. On 300 random set-ups never seen before (`tests/benchmarks/rehearsal.py`,
+    seed 3) prediction and outcome after five epochs agreed in MEASURED.
 
-    **How to fix it.** TODO
+    **How to fix it.** Half the largest rate that stayed calm, found by rehearsing at lower ones;
+    of these 51 none diverged and 94 % trained. λmax of the loss (power iteration on
+    Hessian-vector products, preconditioned for Adam, RMSprop and Adagrad) says how far steps
+    overshoot; its limit agreed with the calm rate to a factor of 10 in 81 % only, so it explains
+    and does not decide.
 
-    **When it is wrong.** TODO
+    **When it is wrong.** A loss that rises and calms down within the rehearsal is left alone; one
+    that takes longer looks like divergence, and one that breaks after it is missed. Of a warm-up
+    the peak is rehearsed, after a short climb. Unscaled data stand above it as the cause.
 
     **References.** Cohen et al., Gradient Descent on Neural Networks Typically Occurs at the Edge
     of Stability (2021); Cohen et al., Adaptive Gradient Methods at the Edge of Stability (2022).
