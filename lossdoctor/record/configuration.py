@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +22,10 @@ from lossdoctor.record.arrays import (
 from lossdoctor.record.assemble import noting, versions
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
 from lossdoctor.record.head import traced_head
-from lossdoctor.record.measure import measure_predictions, with_baselines
+from lossdoctor.record.measure import measure_predictions, same_random_state, with_baselines
 from lossdoctor.record.probes import probe_data
 from lossdoctor.record.rehearsal import (
     Batch,
-    CannotRehearse,
     array_batches,
     as_fed,
     rehearse_training,
@@ -99,15 +96,10 @@ def record_configuration(
         missing["the rehearsal"] = "switched off by rehearse=False"
     elif rows and built.built:
         with noting(missing, "the rehearsal"):
-            batches = data.first_batches(
-                batch_size or DEFAULT_BATCH_SIZE, shuffle, planned, class_weight
-            )
-            try:
-                rehearsal = rehearse_training(
-                    built, model, batches, optimizer, **_reference(structure, losses, class_weight)
-                )
-            except CannotRehearse as reason:
-                missing["the rehearsal"] = str(reason)
+            size = batch_size or DEFAULT_BATCH_SIZE
+            batches = data.first_batches(size, shuffle, planned, class_weight)
+            reference = _reference(structure, losses, class_weight)
+            rehearsal = rehearse_training(built, model, batches, optimizer, **reference)
     shapes = [(None, *t.shape) for t in record.targets]
     return RunRecord(
         source="config",
@@ -330,16 +322,6 @@ def _head_tail(targets: Sequence[NDArray[Any]]) -> tuple[tuple[float, ...], ...]
     return tuple(tuple(float(c) for c in np.unique(part)) for part in (ids[:fifth], ids[-fifth:]))
 
 
-@contextlib.contextmanager
-def _same_random_state() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's own state)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-
-
 def _built(
     model: keras.Model, rows: Sequence[NDArray[Any]], missing: dict[str, str]
 ) -> keras.Model:
@@ -350,7 +332,7 @@ def _built(
     if not rows:
         missing["the model's layers"] = "the model is not built; pass x= or give it an Input layer"
         return model
-    with noting(missing, "the model's layers"), _same_random_state():
+    with noting(missing, "the model's layers"), same_random_state():
         sequential = isinstance(model, keras.Sequential)
         copied = keras.models.clone_model(model) if sequential else model
         first = [keras.ops.convert_to_tensor(a[:1]) for a in rows]

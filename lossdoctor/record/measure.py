@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -50,6 +51,17 @@ def untouched(model: keras.Model) -> Iterator[None]:
         for variable, value in saved:
             if not np.array_equal(np.asarray(variable), value):
                 variable.assign(value)
+
+
+@contextlib.contextmanager
+def same_random_state() -> Iterator[None]:
+    """Keep the user's streams of Python's and NumPy's random numbers."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's own state)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def unknown_variables(model: keras.Model) -> list[Any]:

@@ -12,7 +12,6 @@ import copy
 import dataclasses
 import functools
 import math
-import random
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
-from lossdoctor.record.measure import unknown_variables
+from lossdoctor.record.measure import same_random_state, unknown_variables
 from lossdoctor.record.run import OptimizerRecord, Rehearsal, Trial
 
 STEPS = 64
@@ -171,7 +170,6 @@ def _require_moderate_size(model: keras.Model) -> None:
 def _nothing_changed(model: keras.Model) -> Iterator[None]:
     """Keep what copies cannot keep: the user's random streams, Keras' counters of automatic names,
     the penalties of the model's last call, and TensorFlow variables that Keras does not know."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's own state)
     kept = {
         "object_name_uids": copy.copy(global_state.get_global_attribute("object_name_uids")),
         "global_seed_generator": global_state.get_global_attribute("global_seed_generator"),
@@ -179,10 +177,9 @@ def _nothing_changed(model: keras.Model) -> Iterator[None]:
     penalties = [(layer._losses, list(layer._losses)) for layer in model._flatten_layers()]
     unknown = [(variable, tf.identity(variable)) for variable in unknown_variables(model)]
     try:
-        yield
+        with same_random_state():
+            yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
         for name, value in kept.items():
             global_state.set_global_attribute(name, value)
         for present, before in penalties:
