@@ -104,6 +104,10 @@ def uncompiled():
         (lambda: {"model": classifier(), "y": Y, "validation_split": 1.5}, "validation_split"),
         (lambda: {"model": classifier(), "y": Y, "validation_data": X}, "validation_data"),
         (
+            lambda: {"model": classifier(), "y": Y, "rehearse": 3},
+            "`rehearse` must be True or False",
+        ),
+        (
             lambda: {"model": classifier(), "x": tf.data.Dataset.from_tensor_slices(X).batch(8)},
             "without targets",
         ),

@@ -226,6 +226,12 @@ def test_check_reads_npz(models, data):
     assert run("check", models / "good.keras", "--data", data).exit_code == 0
 
 
+def test_check_rehearses_unless_told_not_to(models, data):
+    arguments = ("check", models / "good.keras", "--data", data, "--format", "json")
+    assert "switched off by rehearse=False" not in run(*arguments).output
+    assert "switched off by rehearse=False" in run(*arguments, "--no-rehearse").output
+
+
 def table(path, form):
     columns = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "label": Y}
     if form == "csv":
