@@ -23,13 +23,15 @@ class UnstableLearningRate(Rule):
     training, the same fault costs the hour.
 
     **How it is measured.** At most 64 optimizer steps (or 2 seconds) are taken on copies of the
-    weights, on batches of x and y in a seeded order: the loss of their second half against the
-    higher of the initial loss and the best constant's, in units of what there is to learn. The
-    model stays as it is. On 300 random set-ups never seen before (`tests/benchmarks/rehearsal.py`,
-    seed 3) prediction and outcome after five epochs agreed in MEASURED.
+    weights, on batches of x and y in a seeded order; the loss of their second half is held against
+    the higher of the initial loss and the best constant's, in units of what there is to learn. On
+    300 random set-ups not tuned on (`tests/benchmarks/rehearsal.py`, seed 3) that agreed with the
+    outcome after five epochs in 98.7 %: 2 of 53 divergences missed, 2 of 247 others flagged. Since
+    then a last quarter below where it began counts as calm; on the 385 tuned on, this missed one
+    divergence more of 70 and agreed in 97.7 %.
 
     **How to fix it.** Half the largest rate that stayed calm, found by rehearsing at lower ones;
-    of these 51 none diverged and 94 % trained. λmax of the loss (power iteration on
+    of 51 such rates none diverged and 94 % trained. λmax of the loss (power iteration on
     Hessian-vector products, preconditioned for Adam, RMSprop and Adagrad) says how far steps
     overshoot; its limit agreed with the calm rate to a factor of 10 in 81 % only, so it explains
     and does not decide.
@@ -55,7 +57,8 @@ class UnstableLearningRate(Rule):
         0.1,
         fires="above",
         unit="of what there is to learn",
-        source="TODO measured",
+        source="385 random set-ups (seeds 1 and 2): 97.7 % agree with the outcome, 97.1 % at 0.2; "
+        "what learns nothing ends on either side of 0 by up to 0.07",
     )
 
     def check(self, rehearsed: RehearsedTraining) -> Findings:
