@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence.optimizer_use import OptimizerUse
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.optimizer import (
     constant_rate,
     defaults,
@@ -43,12 +43,7 @@ class OptimizerSettings(Rule):
     title = "Optimizer settings that cannot work"
     severity = Severity.ERROR
     stage = Stage.STEP_SIZE
-    explains = STUCK | {
-        "diverging_loss",
-        "exploding_gradients",
-        "exploding_weights",
-        "unstable_learning_rate",
-    }
+    explains = (STUCK | UNSTABLE) - {"high_initial_loss", "high_learning_rate"}
 
     spent: float = threshold(
         0.5,
