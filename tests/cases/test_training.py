@@ -18,7 +18,7 @@ SLICE = [
 ]
 
 
-DRAWN = [5, 7, 18, 24, 62]
+DRAWN = [5, 7, 62]
 """Of seed 2: those that train fastest among the first 70."""
 
 
