@@ -140,6 +140,8 @@ def _reach(
     steps = planned_steps(record)
     if optimizer.class_name != "SGD" or steps is None or not len(rates) or record.model is None:
         return None
+    if optimizer.momentum >= 1:  # adds up all gradients there ever were: no limit
+        return None
     way = float(rates.mean()) / (1 - optimizer.momentum) * steps
     found = [
         way * limit / norm

@@ -157,6 +157,8 @@ def _travel(record: RunRecord) -> float | None:
     optimizer, steps = record.optimizer, planned_steps(record)
     if optimizer is None or not optimizer.learning_rate or steps is None:
         return None
+    if optimizer.momentum >= 1:
+        return None
     rates = optimizer.schedule_values or (optimizer.learning_rate,)
     return float(np.mean(rates)) / (1 - optimizer.momentum) * steps
 
@@ -175,6 +177,6 @@ def planned_steps(record: RunRecord) -> int | None:
 
 
 def _step(optimizer: OptimizerRecord | None, scale: float) -> float | None:
-    if optimizer is None or optimizer.learning_rate is None:
+    if optimizer is None or optimizer.learning_rate is None or optimizer.momentum >= 1:
         return None
     return optimizer.learning_rate * scale / (1 - optimizer.momentum)

@@ -100,8 +100,9 @@ def test_silent_on_clipping_that_leaves_room_or_rarely_acts():
 def test_memory_beyond_theory():
     (finding,) = found(dataclasses.replace(ADAM, beta_1=0.99, beta_2=0.9))
     assert "beta_1=0.99" in finding.message
-    (finding,) = found(dataclasses.replace(SGD, momentum=1.0))
-    assert "momentum=1" in finding.message
+    for fit in (None, FitRecord(epochs=1, steps_per_epoch=10)):
+        (finding,) = found(dataclasses.replace(SGD, momentum=1.0), fit=fit)
+        assert "momentum=1" in finding.message
     assert found(dataclasses.replace(ADAM, beta_1=0.5)) == ()
 
 

@@ -173,3 +173,9 @@ def test_threshold_of_the_growing_step():
 def test_not_applicable_without_targets_or_model():
     assert outcome_of(SLUG, config_record()).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_a_momentum_of_1_leaves_standardized_targets_alone():
+    endless = dataclasses.replace(SGD, momentum=1.0)
+    assert findings_of(SLUG, record(Z, optimizer=endless)) == ()
+    assert len(findings_of(SLUG, record(1000 * Z + 5000, optimizer=endless))) == 1
