@@ -157,7 +157,9 @@ class ValidationOverlap:
     def from_record(cls, record: RunRecord) -> Self:
         Setup.from_record(record)
         if "validation_overlap" not in record.probes:
-            raise NotRecorded.of(record, "validation overlap", f"needs validation and {_NO_TABLE}")
+            raise NotRecorded.of(
+                record, "validation overlap", "needs validation and numeric inputs"
+            )
         return cls(
             share=record.probes["validation_overlap"],
             matches=int(record.probes["validation_matches"]),

@@ -3,7 +3,7 @@
 `probe_data` answers what summaries of single tensors cannot: whether simple models find any signal
 in the inputs, whether labels contradict their surroundings, whether validation rows stand in the
 training data as well. It knows tables; that simple models find nothing in images and sequences
-says nothing about them, but what they do find, a network must find, too.
+says nothing about them, but what they do find, a network must find, too; and rows are rows.
 
 | probe | what it is |
 |---|---|
@@ -67,12 +67,16 @@ def probe_data(
             only the overlap of training and validation rows is measured.
 
     Returns:
-        The probes that could be taken, by name; `{}` where the data are no table.
+        The probes that could be taken, by name; `{}` where the data are not numeric.
     """
-    table, other = _table(inputs), _table(validation_inputs)
-    if table is None:
-        return _flat_signal(inputs, targets) if fit_models else {}
-    found = _overlap(table, other, rows)
+    flat, other = _flat(inputs), _flat(validation_inputs)
+    if flat is None:
+        return {}
+    found = _overlap(flat, other, rows)
+    images = any(tensor is not None and tensor.ndim > 2 for tensor in inputs)
+    if images or flat.shape[1] > _MOST_FEATURES:
+        return found | (_flat_signal(flat, _target(targets)) if fit_models else {})
+    table = flat.astype(np.float64)
     target = _target(targets)
     if target is None or not fit_models:
         return found
@@ -94,16 +98,11 @@ def probe_data(
     return found
 
 
-def _flat_signal(
-    inputs: Sequence[NDArray[Any] | None], targets: Sequence[NDArray[Any] | None]
-) -> dict[str, float]:
-    target = _target(targets)
-    parts = [part for part in inputs if part is not None and part.dtype.kind in "biuf"]
-    if target is None or not parts or len(parts) < len(inputs):
+def _flat_signal(flat: NDArray[Any], target: Floats | None) -> dict[str, float]:
+    if target is None:
         return {}
-    table = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-    columns = np.random.default_rng(_SEED).permutation(table.shape[1])[:_MOST_FEATURES]
-    table, target = _usable(table[:, columns].astype(np.float64), target)
+    columns = np.random.default_rng(_SEED).permutation(flat.shape[1])[:_MOST_FEATURES]
+    table, target = _usable(flat[:, columns].astype(np.float64), target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return {}
     classes = _classes(target)
@@ -124,14 +123,10 @@ def _usable(table: Floats, target: Floats) -> tuple[Floats, Floats]:
     return table[usable][:PROBED_ROWS], target[usable][:PROBED_ROWS]
 
 
-def _table(tensors: Sequence[NDArray[Any] | None]) -> Floats | None:
-    """All inputs side by side, or None where one of them is no table of numbers."""
-    parts = []
-    for tensor in tensors:
-        if tensor is None or tensor.dtype.kind not in "biuf" or tensor.ndim > 2:
-            return None
-        parts.append(np.asarray(tensor, dtype=np.float64).reshape(len(tensor), -1))
-    if not parts or sum(part.shape[1] for part in parts) > _MOST_FEATURES:
+def _flat(tensors: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """All inputs side by side, flattened, or None where one of them is not numeric."""
+    parts = [t.reshape(len(t), -1) for t in tensors if t is not None and t.dtype.kind in "biuf"]
+    if not parts or len(parts) < len(tensors):
         return None
     return np.concatenate(parts, axis=1)
 
@@ -217,13 +212,13 @@ def _linear_fit(table: Floats, target: Floats) -> dict[str, float]:
 
 
 def _validation(
-    other: Floats | None, targets: Sequence[NDArray[Any] | None], train_target: Floats
+    other: NDArray[Any] | None, targets: Sequence[NDArray[Any] | None], train_target: Floats
 ) -> tuple[Floats, NDArray[np.int64]] | None:
     """Validation rows and their classes, numbered as the training classes are."""
     target = _target(targets)
     if other is None or target is None or target.shape[1] != train_target.shape[1]:
         return None
-    other, target = _usable(other, target)
+    other, target = _usable(other.astype(np.float64), target)
     if target.shape[1] > 1:
         return other, target.argmax(axis=1)
     ids = np.unique(train_target)
@@ -309,7 +304,7 @@ def _conflicts(table: Floats, classes: NDArray[np.int64]) -> float:
     return float(np.mean((low != high)[group]))
 
 
-def _overlap(table: Floats, validation: Floats | None, rows: int) -> dict[str, float]:
+def _overlap(table: NDArray[Any], validation: NDArray[Any] | None, rows: int) -> dict[str, float]:
     if validation is None or validation.shape[1] != table.shape[1] or not len(validation):
         return {}
     known = {row.tobytes() for row in np.ascontiguousarray(table.astype(np.float32))}

@@ -73,6 +73,12 @@ def test_of_images_and_wide_tables_only_what_is_found_counts():
     assert probe_data([images], [np.arange(100) % 2], fit_models=False) == {}
 
 
+def test_images_of_validation_that_stand_in_training_are_counted():
+    images = RANDOM.random((100, 8, 8, 1))
+    found = probe_data([images], [None], validation_inputs=[images[:50]], fit_models=False)
+    assert found == {"validation_overlap": 1.0, "validation_matches": 50}
+
+
 def test_only_numbers_are_probed():
     assert probe_data([None], [np.arange(100) % 2]) == {}
     assert probe_data([np.array(["a"] * 100)], [np.arange(100) % 2]) == {}
