@@ -145,7 +145,8 @@ def train(setup, doctor):
     history = model.fit(*data, callbacks=callbacks, **with_validation, **setup.get("fit", {}))
     afterwards = (np.random.random(), float(tf.random.uniform([])))  # noqa: NPY002
     if doctor:
-        assert not callbacks[0].record.not_recorded
+        # Simple models are fitted only after runs that learned little, which some of these do not.
+        assert callbacks[0].record.not_recorded.keys() <= {"simple models"}
     return model, history.history, afterwards
 
 

@@ -86,7 +86,7 @@ def test_losses_norms_and_curvature_equal_a_gradient_tape(build, optimizer):
     run = taped_run(twin, make(), batches)
 
     record = doctor.record
-    assert not record.not_recorded
+    assert record.not_recorded.keys() <= {"simple models"}
     steps, variables = record.steps, record.variables
     np.testing.assert_allclose(steps.loss, [loss for loss, *_ in run], rtol=1e-5)
     norm = lambda arrays: [float(np.linalg.norm(a)) for a in arrays]
