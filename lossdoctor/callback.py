@@ -144,8 +144,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         self._detach()
         self._reset()
         with self._harmless():
-            callbacks = fit.callbacks.callbacks if fit and fit.callbacks else None
-            self._assembler = RunAssembler(self.model, self.params or {}, callbacks)
+            self._assembler = RunAssembler(self.model, self.params or {}, fit)
             self._recorder = recorder = Recorder(
                 self.model,
                 planned_steps=self._assembler.planned_steps,

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.finding import Finding, Outcome
 from lossdoctor.ranking import rank
@@ -60,7 +62,9 @@ def diagnose_record(
     findings: list[Finding] = []
     outcomes: list[Outcome] = []
     for rule in chosen:
-        found, outcome = _run(rule, evidence, rule.slug() in ignored)
+        # The numbers of a run that blew up overflow; NumPy's warnings would puzzle the user.
+        with np.errstate(all="ignore"):
+            found, outcome = _run(rule, evidence, rule.slug() in ignored)
         findings += found
         outcomes.append(outcome)
     return Diagnosis(

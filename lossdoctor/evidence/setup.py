@@ -52,6 +52,11 @@ class Setup:
             and not self.model.custom_compute_loss
         )
 
+    def sides(self, data: str) -> list[str]:
+        """The names of the user's arrays: `["X", "X_val"]` for "X", only `["X"]` where
+        `validation_split` takes the validation rows from it."""
+        return [data] if self.fit.validation_split else [data, f"{data}_val"]
+
     @property
     def non_finite_layers(self) -> tuple[str, ...]:
         """Layers whose weights already were NaN or infinite when the record was opened."""

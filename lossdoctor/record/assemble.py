@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
 from lossdoctor.record.epochs import EpochLog, extended
+from lossdoctor.record.lifetime import RunningFit
 from lossdoctor.record.measure import measure_activations, measure_predictions, with_baselines
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
@@ -72,19 +73,20 @@ class RunAssembler:
     Args:
         model: The compiled, built model, before its first step.
         params: What Keras tells callbacks: `epochs`, `steps`.
-        callbacks: All callbacks of the run, where they are known.
+        fit: The call of `fit`, where there is one.
     """
 
     def __init__(
         self,
         model: keras.Model,
         params: dict[str, Any],
-        callbacks: Sequence[Any] | None = None,
+        fit: RunningFit | None = None,
     ) -> None:
         self.model = model
         self.structure: ModelRecord | None = None
         self.versions = versions()
         epochs, steps = params.get("epochs"), params.get("steps")
+        callbacks = fit.callbacks.callbacks if fit and fit.callbacks else None
         self.planned_steps = epochs * steps if epochs and steps else None
         self.optimizer: OptimizerRecord | None = snapshot_optimizer(
             model.optimizer, self.planned_steps
@@ -97,6 +99,7 @@ class RunAssembler:
             steps_per_execution=int(model.steps_per_execution),
             dtype_policy=model.dtype_policy.name,
             callbacks=None if callbacks is None else tuple(map(_callback_record, callbacks)),
+            **(fit.settings if fit else {}),
         )
         self._described: _Data | None = None
         self.epochs: list[EpochLog] = []

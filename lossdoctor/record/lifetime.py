@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -25,6 +25,8 @@ class RunningFit:
 
     def __init__(self) -> None:
         self.callbacks: keras.callbacks.CallbackList | None = None
+        self.settings: dict[str, Any] = {}
+        """How `fit` was called, as fields of a `FitRecord`; empty where its frame is not found."""
         self._batches: Any = None
         frame = inspect.currentframe()
         while frame is not None and self._batches is None:
@@ -33,7 +35,7 @@ class RunningFit:
                 if isinstance(caller, keras.callbacks.CallbackList):
                     self.callbacks = caller
             elif hasattr(iterator, "catch_stop_iteration"):
-                self._batches = iterator
+                self._batches, self.settings = iterator, _settings(frame.f_locals)
             frame = frame.f_back
 
     def watch(self, on_error: OnError) -> None:
@@ -47,6 +49,15 @@ class RunningFit:
         if self._batches is not None:
             _tell(self._batches, "catch_stop_iteration", on_error)
         weakref.finalize(self.callbacks, on_error, None).atexit = False
+
+
+def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    split, shuffle = arguments.get("validation_split"), arguments.get("shuffle")
+    return {
+        "validation_split": float(split) if split else None,
+        "shuffle": bool(shuffle) if isinstance(shuffle, (bool, str)) else None,
+        "class_weight": arguments.get("class_weight") is not None,
+    }
 
 
 def _tell(owner: Any, name: str, on_error: OnError) -> None:

@@ -73,7 +73,7 @@ class InputOutliers(Rule):
                 "code for missing values.",
                 severity=Severity.INFO if learned else None,
                 measurements=[self.measure("lopsidedness", code.lopsidedness)],
-                remedies=[replace_code(code.value, _place(code.index, several))],
+                remedies=[replace_code(code.value, _place(code.index, several), extremes.setup)],
             )
         for entry in extremes.inputs:
             if entry.distance > self.distance and entry.index not in coded:
@@ -83,7 +83,7 @@ class InputOutliers(Rule):
                     f"standard deviations from its other values ({mean:,.3g} ± {spread:,.2g}).",
                     severity=Severity.INFO if learned or entry.raw else None,
                     measurements=[self.measure("distance", entry.distance)],
-                    remedies=[clip_inputs(_place(entry.index, several))],
+                    remedies=[clip_inputs(_place(entry.index, several), extremes.setup)],
                 )
 
 

@@ -97,7 +97,7 @@ def _as_many_arrays(fit: InputFit) -> Remedy:
 def _remedy(mismatch: InputMismatch, setup: Setup) -> Remedy:
     if mismatch.unbatched:
         return Remedy(text="Put the examples into batches: dataset = dataset.batch(32).")
-    names = ["X_val"] if mismatch.validation else ["X", "X_val"]
+    names = ["X_val"] if mismatch.validation else setup.sides("X")
     if len(setup.model.inputs) > 1:
         names = []
     order, shape = mismatch.reordered, mismatch.reshaped

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_count import TargetCount
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule
@@ -33,7 +34,7 @@ class MissingTargets(Rule):
     severity = Severity.ERROR
     stage = Stage.CONTRACT
 
-    def check(self, count: TargetCount) -> Findings:
+    def check(self, count: TargetCount, setup: Setup) -> Findings:
         if count.given == count.wanted:
             return
         if not count.given:
@@ -49,11 +50,11 @@ class MissingTargets(Rule):
                 Measurement(name="arrays in y", value=count.given),
                 Measurement(name="outputs with a loss", value=count.wanted),
             ],
-            remedies=[_remedy(count)],
+            remedies=[_remedy(count, setup)],
         )
 
 
-def _remedy(count: TargetCount) -> Remedy:
+def _remedy(count: TargetCount, setup: Setup) -> Remedy:
     if count.wanted > 1:
         names = ", ".join(f'"{name}": y_{i}' for i, name in enumerate(count.outputs, 1))
         return Remedy(
@@ -69,6 +70,6 @@ def _remedy(count: TargetCount) -> Remedy:
         return Remedy(
             text="The output has the shape of the input, as in an autoencoder: pass the inputs as "
             "targets as well.",
-            code="y, y_val = X, X_val",
+            code="\n".join(f"{x.replace('X', 'y')} = {x}" for x in setup.sides("X")),
         )
     return Remedy(text="Pass the targets: model.fit(X, y), or a dataset that yields pairs (x, y).")

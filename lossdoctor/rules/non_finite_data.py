@@ -44,7 +44,9 @@ class NonFiniteData(Rule):
         for tensor in quality.tensors:
             if not tensor.numeric:
                 if not (quality.reads_strings and tensor.kind == "input"):
-                    yield self.finding(_not_numeric(tensor), remedies=[make_numeric(tensor)])
+                    yield self.finding(
+                        _not_numeric(tensor), remedies=[make_numeric(tensor, quality.setup)]
+                    )
             elif tensor.bad_entries and not (tensor.validation and (tensor.kind, False) in bad):
                 both_sides = (tensor.kind, True) in bad
                 severity, sentence = _severity(tensor, quality)

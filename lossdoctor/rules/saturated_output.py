@@ -75,15 +75,15 @@ class SaturatedOutput(Rule):
             f"or 1 and the wrong class; the model was this sure {when}.",
             measurements=[self.measure("wrong_share", share)],
             layers=head.layer_names,
-            remedies=[_scale_inputs() if from_start else _smaller_steps(setup)],
+            remedies=[_scale_inputs(setup) if from_start else _smaller_steps(setup)],
         )
 
 
-def _scale_inputs() -> Remedy:
+def _scale_inputs(setup: Setup) -> Remedy:
     return Remedy(
         text="Standardize the inputs: an untrained model is only this sure when they are large.",
         code="mean, std = np.mean(X, axis=0), np.std(X, axis=0) + 1e-7\n"
-        "X, X_val = (X - mean) / std, (X_val - mean) / std",
+        + "\n".join(f"{x} = ({x} - mean) / std" for x in setup.sides("X")),
     )
 
 

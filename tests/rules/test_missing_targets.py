@@ -20,7 +20,7 @@ def test_fit_without_y():
 
 def test_an_autoencoder_without_y_is_given_its_inputs():
     (finding,) = findings_of(SLUG, config_record(model=mlp(units=20), x=X))
-    assert finding.remedies[0].code == "y, y_val = X, X_val"
+    assert finding.remedies[0].code == "y = X\ny_val = X_val"
 
 
 def test_one_array_for_two_outputs():

@@ -36,7 +36,7 @@ def test_proposes_smaller_steps_where_the_untrained_model_was_not_sure():
 def test_proposes_scaled_inputs_where_it_was():
     (finding,) = findings_of("saturated_output", record(0.5, initial=1.0 * BITS[:, None]))
     assert "before its first step" in finding.message
-    assert "X, X_val = (X - mean) / std" in finding.remedies[0].code
+    assert "X_val = (X_val - mean) / std" in finding.remedies[0].code
 
 
 @pytest.mark.parametrize("constant", [15.33, 15.42, 15.94, 16.118, 20.72])

@@ -54,14 +54,15 @@ def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
 
 def _apply(scaled: ScaledInput, setup: Setup, prepare: str, transform: str) -> str:
     """Code that transforms one input of both sides; lists of several inputs are kept as lists."""
+    names = setup.sides("X")
     if len(setup.model.inputs) == 1:
-        lines = [f"{name} = {transform.format(name)}" for name in ("X", "X_val")]
+        lines = [f"{name} = {transform.format(name)}" for name in names]
         return prepare.replace("{X}", "X") + "\n".join(lines)
     place = f"[{scaled.index}]"
-    lines = ["X, X_val = list(X), list(X_val)"]
+    lines = [f"{name} = list({name})" for name in names]
     if prepare:
         lines.append(prepare.replace("{X}", f"X{place}").rstrip())
-    lines += [f"{name}{place} = {transform.format(name + place)}" for name in ("X", "X_val")]
+    lines += [f"{name}{place} = {transform.format(name + place)}" for name in names]
     return "\n".join(lines)
 
 
@@ -78,7 +79,8 @@ def _scaled_in_model(setup: Setup) -> Remedy:
 def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     """Standardize the targets; for positive skewed ones their logarithm as the alternative."""
     place = "" if len(setup.model.outputs) == 1 else f"[{target.head.index}]"
-    as_lists = "" if not place else "y, y_val = list(y), list(y_val)\n"
+    names = setup.sides("y")
+    as_lists = "".join(f"{name} = list({name})\n" for name in names) if place else ""
     remedies = [
         Remedy(
             text="Standardize the targets with the training rows' mean and standard deviation, and "
@@ -89,7 +91,7 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
             "y_std = np.where(y_std > 0, y_std, 1.0)\n"
             + "".join(
                 f'{y} = ((np.asarray({y}) - y_mean) / y_std).astype("float32")\n'
-                for y in (f"y{place}", f"y_val{place}")
+                for y in (name + place for name in names)
             )
             + "# predictions in the target's own unit: model.predict(X) * y_std + y_mean",
         )
@@ -100,13 +102,13 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
                 text=f"Or learn their logarithm: they are all positive and skewed (skewness "
                 f"{target.summary.skewness:.1f}), as prices and counts are. Standardize it as "
                 "above; np.exp turns predictions back.",
-                code=as_lists + f"y{place}, y_val{place} = np.log(y{place}), np.log(y_val{place})",
+                code=as_lists + "\n".join(f"{n}{place} = np.log({n}{place})" for n in names),
             )
         )
     return remedies
 
 
-def clip_inputs(place: str) -> Remedy:
+def clip_inputs(place: str, setup: Setup) -> Remedy:
     """Draw in what lies beyond 99.8 % of the rows, then standardize."""
     return Remedy(
         text="Clip every feature to the range of 99.8 % of the training rows, then standardize: "
@@ -117,13 +119,14 @@ def clip_inputs(place: str) -> Remedy:
         "values = np.clip(values, low, high)\n"
         "mean, std = values.mean(axis=axes), values.std(axis=axes)\n"
         "std = np.where(std > 0, std, 1.0)\n"
-        f"X{place}, X_val{place} = (\n"
-        f"    (np.clip(part, low, high) - mean) / std for part in (X{place}, X_val{place})\n"
-        ")",
+        + "\n".join(
+            f"{x} = (np.clip({x}, low, high) - mean) / std"
+            for x in (name + place for name in setup.sides("X"))
+        ),
     )
 
 
-def replace_code(value: float, place: str) -> Remedy:
+def replace_code(value: float, place: str, setup: Setup) -> Remedy:
     """Put the median where a code stands."""
     return Remedy(
         text=f"Replace {value:g} by each column's median over the other rows; scaling would keep "
@@ -131,17 +134,17 @@ def replace_code(value: float, place: str) -> Remedy:
         code=f'values = np.asarray(X{place}, dtype="float64")\n'
         f"values = np.where(values == {value:g}, np.nan, values)\n"
         f"median = np.nanmedian(values, axis={_ALL_BUT_FEATURES})\n"
-        f"X{place}, X_val{place} = (\n"
-        f"    np.where(np.asarray(part) == {value:g}, median, part)\n"
-        f"    for part in (X{place}, X_val{place})\n"
-        ")",
+        + "\n".join(
+            f"{x} = np.where(np.asarray({x}) == {value:g}, median, {x})"
+            for x in (name + place for name in setup.sides("X"))
+        ),
     )
 
 
 def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
     """Get NaN and infinities out: drop few rows, fill the columns of many with the median."""
-    sides = [("X", "y")] if not tensor.validation else []
-    if tensor.validation or other_side:
+    sides = [("X", "y")] if not tensor.validation or setup.fit.validation_split else []
+    if (tensor.validation or other_side) and not setup.fit.validation_split:
         sides.append(("X_val", "y_val"))
     if tensor.kind == "weight":
         return Remedy(
@@ -178,9 +181,9 @@ def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
     )
 
 
-def make_numeric(tensor: Tensor) -> Remedy:
+def make_numeric(tensor: Tensor, setup: Setup) -> Remedy:
     """Turn strings or objects into numbers."""
-    names = ("X", "X_val") if tensor.kind == "input" else ("y", "y_val")
+    names = setup.sides("X" if tensor.kind == "input" else "y")
     if tensor.kind != "target" or tensor.holds_numerals:
         if tensor.holds_numerals or not tensor.summary.strings:
             return Remedy(
@@ -194,6 +197,6 @@ def make_numeric(tensor: Tensor) -> Remedy:
     return Remedy(
         text="Number the classes: Keras' losses and metrics know no names.",
         code="classes, y = np.unique(y, return_inverse=True)\n"
-        "y_val = np.searchsorted(classes, y_val)\n"
-        "# names of predictions: classes[model.predict(X).argmax(axis=-1)]",
+        + "".join(f"{name} = np.searchsorted(classes, {name})\n" for name in names[1:])
+        + "# names of predictions: classes[model.predict(X).argmax(axis=-1)]",
     )

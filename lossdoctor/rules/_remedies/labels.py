@@ -214,8 +214,7 @@ def encode_lines(setup: Setup, expression: str) -> list[str]:
     fit = setup.fit
     # A run that ended before its first validation cannot tell that it has none.
     unreached = fit.stopped is not None and fit.completed_epochs == 0
-    separate = (fit.has_validation is not False or unreached) and not fit.validation_split
-    names = ["y", "y_val"] if separate else ["y"]
+    names = setup.sides("y") if fit.has_validation is not False or unreached else ["y"]
     return [f"{name} = {expression.replace('{y}', name)}" for name in names]
 
 
