@@ -293,3 +293,18 @@ def test_a_model_with_nothing_to_train_is_recorded_and_diagnosed():
     doctor = LossDoctor(verbose=0)
     model.fit(X, Y, verbose=0, callbacks=[doctor])
     assert doctor.report.findings[0].rule == "frozen_model"
+
+
+def test_of_a_large_model_a_sample_of_the_entries_is_compared(monkeypatch):
+    monkeypatch.setattr("lossdoctor.record.step_probe.SAMPLED_ENTRIES", 2**12)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(3000, activation="relu"), keras.layers.Dense(2)]
+    )
+    model.compile(keras.optimizers.SGD(0.001), "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, batch_size=96, epochs=3, verbose=0, callbacks=[doctor])
+    series = doctor.record.variables
+    weights = [np.linalg.norm(w) for w in model.get_weights()]
+    np.testing.assert_allclose(series.weight_norm[-1], weights, rtol=0.05)
+    np.testing.assert_allclose(series.update_norm, 0.001 * series.gradient_norm, rtol=0.1)

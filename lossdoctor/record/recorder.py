@@ -2,9 +2,9 @@
 
 Inside the step only what cannot be had otherwise: the batch's true loss, one squared norm per
 gradient, which units got a gradient, and references to the batch. Everything else happens on the
-host between steps: at sampled steps two small compiled functions compare the weights before and
-after; during the first pass over the data the batches are streamed into summaries. Rings inside
-the step are read once per epoch.
+host between steps: at sampled steps the weights are compared before and after; during the first
+pass over the data the batches are streamed into summaries. Rings inside the step are read once
+per epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
-from lossdoctor.record.replay import EAGER, Replay, replay
+from lossdoctor.record.replay import Replay, is_eager, replay
+from lossdoctor.record.replicas import replica, summed
 from lossdoctor.record.ring import Ring
 from lossdoctor.record.spread import Spread
 from lossdoctor.record.step_probe import DetailSample, StepProbe, apart
@@ -66,8 +67,7 @@ class Recorder:
         self.optimizer: Any = getattr(model, "optimizer", None)
         self.variables: list[Any] = []
         self.train_stream, self.validation_stream = DataStream(seed=0), DataStream(seed=1)
-        self.train_mirror: BatchMirror | None = None
-        self.validation_mirror: BatchMirror | None = None
+        self._mirrors: dict[str, list[BatchMirror]] = {"train": [], "validation": []}
         self.traced_heads: list[tuple[str | None, str | None, int | None]] = []
         self.traced_shapes: list[tuple[int | None, ...]] = []
         self.connected: list[bool] = []
@@ -98,19 +98,19 @@ class Recorder:
         self._gradient_ring: Ring | None = None
         self._ring_rows = STEP_SAMPLES
         self._probe: StepProbe | None = None
-        self._alive: Any = None
+        self._touched: Any = None
         self._drained_at = 0
 
     # Attaching -----------------------------------------------------------------------------
 
     def attach(self) -> None:
         """Wrap `compute_loss`, `optimizer.apply` and the step functions of the model."""
-        strategy = self.model.distribute_strategy
-        if strategy.num_replicas_in_sync > 1:
-            self.not_recorded["step statistics"] = (
-                "not recorded under tf.distribute with several replicas"
+        if (steps := self.model.steps_per_execution) > 1:
+            one = f"with steps_per_execution={steps}"
+            self.not_recorded["update norms"] = (
+                f"{one} the host sees the weights every {steps} steps"
             )
-            return
+            self.not_recorded["data of every batch"] = f"{one} the host sees every {steps}th batch"
         self._loss_ring = Ring(STEP_SAMPLES, 4)
         if all(layer.built for layer in self.model._flatten_layers()):
             self._open()
@@ -153,23 +153,22 @@ class Recorder:
         return recorded
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
-        if self._phase == "validation":
-            if self.validation_mirror is None:
-                self.validation_mirror = BatchMirror.of(x, y, weight, self._jit)
-            self.validation_mirror.write(x, y, weight)
+        if self._phase is None or self._loss_ring is None:
             return
-        if self._phase != "train" or self._loss_ring is None:
-            return
-        if self.train_mirror is None:
-            self.train_mirror = BatchMirror.of(x, y, weight, self._jit)
-            flat = keras.tree.flatten(y_pred)
-            self.traced_heads = [traced_head(leaf) for leaf in flat]
-            self.traced_shapes = [tuple(leaf.shape) for leaf in flat]
-        self.train_mirror.write(x, y, weight)
-        # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
-        self._loss_ring.write(
-            tf.stack([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
-        )
+        first, mirrors = replica() == 0, self._mirrors[self._phase]
+        if len(mirrors) <= replica():
+            mirrors.append(BatchMirror.of(x, y, weight, self._jit))
+            if first and self._phase == "train":
+                flat = keras.tree.flatten(y_pred)
+                self.traced_heads = [traced_head(leaf) for leaf in flat]
+                self.traced_shapes = [tuple(leaf.shape) for leaf in flat]
+        mirrors[replica()].write(x, y, weight)
+        if self._phase == "train":
+            # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
+            row = [tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)]
+            row = summed(row)
+            if first:
+                self._loss_ring.write(tf.stack(row))
 
     def _recording_apply(self, apply: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(grads: Any, *args: Any, **kwargs: Any) -> Any:
@@ -195,10 +194,9 @@ class Recorder:
                 np.clip(_RING_ENTRIES // (2 + len(self.variables)), 64, STEP_SAMPLES)
             )
             self._gradient_ring = Ring(self._ring_rows, 2 + len(self.variables))
-            self._alive = tf.Variable(
-                tf.zeros([max(1, sum(u.units for u in self.units))], tf.bool), trainable=False
-            )
-            self._probe = StepProbe(self.variables)
+            units = sum(unit.units for unit in self.units)
+            self._touched = tf.Variable(np.zeros(units, np.float32), trainable=False)
+            self._probe = StepProbe(self.variables, self._jit)
 
     def _prime(self) -> None:
         """Look at the model for the first time: before the first step where it is built by then.
@@ -220,8 +218,10 @@ class Recorder:
         if len(grads) != len(self.variables):
             raise ValueError("`optimizer.apply` got other variables than the model's")
         self.connected = [gradient is not None for gradient in grads]
-        dense = [None if g is None else apart(tf.convert_to_tensor(g)) for g in grads]
-        scale = tf.constant(1.0)
+        dense = summed([None if g is None else apart(tf.convert_to_tensor(g)) for g in grads])
+        if replica() != 0:
+            return
+        scale = None
         if hasattr(self.optimizer, "dynamic_scale"):
             scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
         norms = [
@@ -229,11 +229,11 @@ class Recorder:
             for g in dense
         ]
         rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
-        self._gradient_ring.write(tf.stack([rate, scale, *norms]))
+        self._gradient_ring.write(tf.stack([rate, 1.0 if scale is None else scale, *norms]))
         self._probe.keep_gradients(dense, scale)
         if self.units:
-            reached = tf.concat([u.reached(dense[u.variable]) for u in self.units], 0)
-            self._alive.assign(tf.logical_or(self._alive, reached))
+            touched = tf.concat([u.touched(dense[u.variable]) for u in self.units], 0)
+            self._touched.assign_add(tf.abs(touched), read_value=False)
 
     @contextlib.contextmanager
     def _harmless(self, what: str) -> Iterator[None]:
@@ -306,10 +306,12 @@ class Recorder:
             self._stream(phase)
         if phase != "train":
             return
-        step, self.step = self.step, self.step + max(1, self.model.steps_per_execution)
         single = self.model.steps_per_execution == 1
-        if self._primed and self._probe is not None and single and self._wants_detail(step):
-            self._detail(step)
+        self.step = self.step + 1 if single else self._steps_executed()
+        if self._primed and self._probe is not None and self._wants_detail(self.step - 1):
+            self.details.append(self._probe.compare(self.step - 1, single=single))
+            self._last_detail = self.step - 1
+            self._remembered = self.step
         self._prime()
         if self.step - self._drained_at >= self._ring_rows - self.model.steps_per_execution:
             self._drain()
@@ -318,7 +320,7 @@ class Recorder:
         """Whether the running loss is not finite. On a CPU it is there to be looked at; a GPU would
         have to be waited for, which only sampled steps are worth."""
         loss = logs.get("loss") if isinstance(logs, dict) else None
-        if not isinstance(loss, EAGER):
+        if not is_eager(loss):
             return False
         near = "CPU" in loss.device or self._wants_detail(self.step)
         return near and not math.isfinite(loss)
@@ -335,31 +337,31 @@ class Recorder:
             age=self.step - (self._remembered or 0),
         )
 
-    def _stream(self, phase: str) -> None:
-        mirror = self.train_mirror if phase == "train" else self.validation_mirror
-        stream = self.train_stream if phase == "train" else self.validation_stream
-        if mirror is None:
-            return
-        if stream.batches < STREAMED_BATCHES or self.step % _STREAM_STRIDE == 0:
-            mirror.stream(stream)
+    def _steps_executed(self) -> int:
+        """The last execution of an epoch may hold fewer steps than the others."""
+        written = 0 if self._loss_ring is None else self._loss_ring.written
+        return written or self.step + self.model.steps_per_execution
 
-    def _detail(self, step: int) -> None:
-        assert self._probe is not None
-        weight, update, zeros, curvature, curvature_norm = self._probe.compare()
-        follows = self._last_detail == step - 1
-        self._last_detail = step
-        self._remembered = step + 1
-        self.details.append(
-            DetailSample(
-                step=step,
-                gradient=None,
-                weight=weight,
-                update=update,
-                zeros=zeros,
-                curvature=curvature if follows else np.nan,
-                curvature_norm=curvature_norm if follows else np.nan,
-            )
-        )
+    def _stream(self, phase: str) -> None:
+        mirrors = self._mirrors[phase]
+        stream = self.train_stream if phase == "train" else self.validation_stream
+        if mirrors and (stream.batches < STREAMED_BATCHES or self.step % _STREAM_STRIDE == 0):
+            parts = [mirror.read() for mirror in mirrors]
+            leaves = parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts)]
+            first = mirrors[0]
+            weight = None if first.weight is None else leaves.pop()
+            inputs = sum(mirror is not None for mirror in first.inputs)
+            stream.update(leaves[:inputs], leaves[inputs:], weight)
+
+    @property
+    def train_mirror(self) -> BatchMirror | None:
+        """The latest training batch (of the first replica)."""
+        return next(iter(self._mirrors["train"]), None)
+
+    @property
+    def validation_mirror(self) -> BatchMirror | None:
+        """The latest validation batch (of the first replica)."""
+        return next(iter(self._mirrors["validation"]), None)
 
     # Reading -------------------------------------------------------------------------------
 
@@ -388,7 +390,7 @@ class Recorder:
             self.not_recorded.setdefault(
                 "batch losses", raised or "the run's train_step does not call `compute_loss`"
             )
-        if self._loss_ring and (self._gradient_ring is None or self._gradient_ring.empty):
+        if self._loss_ring and (self._gradient_ring is None or not self._gradient_ring.written):
             self.not_recorded.setdefault(
                 "gradient norms",
                 raised or "the run applies no gradients through `model.optimizer.apply`",
@@ -462,20 +464,13 @@ class Recorder:
             self.details = [
                 d for d in self.details if self._wants_detail(d.step) or d is self.details[-1]
             ]
-        for detail in self.details:
-            if not isinstance(detail.weight, np.ndarray):
-                detail.weight = _norms(np.asarray(detail.weight, dtype=np.float64), first=0)
-                detail.update = _norms(np.asarray(detail.update, dtype=np.float64), first=0)
-                detail.zeros = np.asarray(detail.zeros, dtype=np.float64)
-                detail.curvature = float(detail.curvature)
-                detail.curvature_norm = float(detail.curvature_norm)
 
     def _read_units(self) -> None:
-        if not self.units or self._alive is None or not self.step:
+        if not self.units or not self.step:
             return
-        alive = self._alive.numpy()
-        self._alive.assign(tf.zeros_like(self._alive))
-        parts = np.split(~alive, np.cumsum([u.units for u in self.units])[:-1])
+        dead = self._touched.numpy() == 0
+        self._touched.assign(np.zeros(dead.shape, np.float32))
+        parts = np.split(dead, np.cumsum([u.units for u in self.units])[:-1])
         self.dead_units.append((self.epoch, np.array([part.mean() for part in parts])))
 
 
@@ -503,14 +498,11 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[:200]}"
 
 
-def _norms(values: NDArray[Any], first: int = 2) -> NDArray[Any]:
-    """Turn halved squared norms (`tf.nn.l2_loss`) from column `first` on into norms; gradient rows
-    carry the rate and the loss scale before them."""
+def _norms(rows: NDArray[Any]) -> NDArray[Any]:
+    """Turn the halved squared norms (`tf.nn.l2_loss`) of gradient rows into norms, freed of the
+    loss scale; the rate and that scale stand before them."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if first == 0:
-            return np.sqrt(2.0 * values)
-        scale = values[:, 1:2]
-        return np.hstack([values[:, :2], np.sqrt(2.0 * values[:, 2:]) / scale])
+        return np.hstack([rows[:, :2], np.sqrt(2.0 * rows[:, 2:]) / rows[:, 1:2]])
 
 
 def _total(tensors: Any) -> Any:

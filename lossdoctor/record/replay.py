@@ -17,7 +17,6 @@ from lossdoctor.record.mirror import BatchMirror, Mirror
 from lossdoctor.record.snapshot import leaf_layers
 
 Source = Literal["inputs", "targets", "sample_weight"]
-EAGER = type(tf.constant(0.0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,9 +150,14 @@ def _operations(model: keras.Model) -> list[Any]:
     return [*leaf_layers(model), *bare.values()]
 
 
+def is_eager(value: Any) -> bool:
+    """Whether `value` is a tensor with a value to look at."""
+    return tf.is_tensor(value) and not tf.is_symbolic_tensor(value)
+
+
 def _finite(tensors: Any) -> bool:
     return all(
         bool(tf.reduce_all(tf.math.is_finite(tensor)))
         for tensor in keras.tree.flatten(tensors)
-        if isinstance(tensor, EAGER) and tensor.dtype.is_floating
+        if is_eager(tensor) and tensor.dtype.is_floating
     )

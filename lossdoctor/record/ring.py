@@ -14,25 +14,26 @@ class Ring:
 
     def __init__(self, rows: int, width: int) -> None:
         self.rows = rows
-        self._values = tf.Variable(tf.zeros([rows, width]), trainable=False)
-        self._count = tf.Variable(tf.zeros([], tf.int64), trainable=False)
+        self._values = tf.Variable(np.zeros([rows, width], np.float32), trainable=False)
+        self._count = tf.Variable(np.int64(0), trainable=False)
         self._read = 0
 
     def write(self, row: Any) -> None:
         """Append one row; runs inside the step."""
-        slot = tf.reshape(self._count % self.rows, [1, 1])
-        self._values.scatter_nd_update(slot, row[tf.newaxis])
-        self._count.assign_add(1)
+        self._values.scatter_update(tf.IndexedSlices(row, self._count % self.rows))
+        # The step that finds a dataset of unknown length exhausted computes no row.
+        with tf.control_dependencies([row]):
+            self._count.assign_add(1, read_value=False)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing has been written yet."""
-        return int(self._count.numpy()) == 0
+    def written(self) -> int:
+        """How many rows have been written so far."""
+        return int(self._count.numpy())
 
     def drain(self, limit: float = np.inf) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return `(row numbers below limit, rows)` written since the last call, the oldest
         possibly lost."""
-        count = int(min(self._count.numpy(), limit))
+        count = int(min(self.written, limit))
         first = max(self._read, count - self.rows)
         numbers = np.arange(first, count)
         self._read = count

@@ -19,6 +19,7 @@ from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, summarize
 
 SAMPLE_ROWS = 2048
 _SAMPLE_BYTES = 32 * 2**20
+_CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**22
 
 
 class TensorStream:
@@ -161,11 +162,13 @@ class DataStream:
         self.feature_names = feature_names
         self.inputs: list[TensorStream] = []
         self.targets: list[TensorStream] = []
-        self.weights: TensorStream | None = None
         self.batches = 0
         self.rows = 0
         self.batch_size: int | None = None
         self.last_batch_size: int | None = None
+        self._weights: TensorStream | None = None
+        self._pending: list[list[NDArray[Any]]] = []
+        self._merged_rows = 0
         self._single_class = 0
         self._random = np.random.default_rng(seed)
         self._sample: list[NDArray[Any] | None] = []
@@ -184,24 +187,42 @@ class DataStream:
             self.inputs = [TensorStream(_name("x", i, inputs), names) for i in range(len(inputs))]
             self.targets = [TensorStream(_name("y", i, targets)) for i in range(len(targets))]
         tensors = [*inputs, *targets]
-        streams = [*self.inputs, *self.targets]
-        if weight is not None:
-            self.weights = self.weights or TensorStream("sample_weight")
-            tensors, streams = [*tensors, weight], [*streams, self.weights]
-        for stream, tensor in zip(streams, tensors):
-            stream.update(tensor)
         rows = len(tensors[0]) if tensors else 0
+        if weight is not None:
+            self._weights = self._weights or TensorStream("sample_weight")
+            tensors.append(weight)
         self.batches += 1
         self.batch_size = self.batch_size or rows
         self.last_batch_size = rows
         self._single_class += _is_single_class(targets)
-        self._keep(tensors, rows)
         self.rows += rows
+        self._merge_later(tensors)
+
+    def _merge_later(self, tensors: list[NDArray[Any]]) -> None:
+        """Small batches are put together first: NumPy takes as long for 32 rows as for 1,000."""
+        if self._pending and not _alike(self._pending[-1], tensors):
+            self._merge()
+        self._pending.append(tensors)
+        rows = self.rows - self._merged_rows
+        if rows >= _CHUNK_ROWS or len(self._pending) * _bytes(tensors) >= _CHUNK_BYTES:
+            self._merge()
+
+    def _merge(self) -> None:
+        if not self._pending:
+            return
+        tensors = [np.concatenate(parts) for parts in zip(*self._pending)]
+        self._pending = []
+        for stream, tensor in zip([*self.inputs, *self.targets, self._weights], tensors):
+            if stream is not None:
+                stream.update(tensor)
+        rows = self.rows - self._merged_rows
+        self._keep(tensors, rows)
+        self._merged_rows += rows
 
     def _keep(self, tensors: Sequence[NDArray[Any]], rows: int) -> None:
         """Reservoir sampling (Vitter 1985, algorithm R), the same slots for all tensors."""
         if not self._sample:
-            width = sum(t[:1].nbytes for t in tensors) or 1
+            width = _bytes([t[:1] for t in tensors]) or 1
             self._capacity = int(np.clip(_SAMPLE_BYTES // width, 1, SAMPLE_ROWS))
             self._sample = [np.empty((0, *t.shape[1:]), dtype=t.dtype) for t in tensors]
         room = self._capacity - self._filled
@@ -209,7 +230,7 @@ class DataStream:
             self._append([t[:room] for t in tensors])
             self._filled += min(room, rows)
         later = np.arange(max(room, 0), rows)
-        slots = self._random.integers(0, self.rows + later + 1)
+        slots = self._random.integers(0, self._merged_rows + later + 1)
         for row, slot in zip(later[slots < self._capacity], slots[slots < self._capacity]):
             for kept, tensor in zip(self._sample, tensors):
                 if kept is not None:
@@ -227,22 +248,32 @@ class DataStream:
                 self._sample[i] = np.concatenate([kept, part])
 
     @property
+    def weights(self) -> TensorStream | None:
+        """The sample weights, where there are any."""
+        self._merge()
+        return self._weights
+
+    @property
     def sampled_inputs(self) -> list[NDArray[Any] | None]:
         """The sampled rows of each input; None where rows have no common shape."""
+        self._merge()
         return self._sample[: len(self.inputs)]
 
     @property
     def sampled_targets(self) -> list[NDArray[Any] | None]:
         """The sampled rows of each target, aligned with `sampled_inputs`."""
+        self._merge()
         return self._sample[len(self.inputs) : len(self.inputs) + len(self.targets)]
 
     @property
     def sampled_weights(self) -> NDArray[Any] | None:
         """The sampled rows of the sample weights, aligned with `sampled_inputs`."""
+        self._merge()
         return self._sample[-1] if self.weights is not None and self._sample else None
 
     def record(self, *, row_order_known: bool = False) -> DataRecord:
         """Everything seen so far as a `DataRecord`."""
+        self._merge()
 
         def summaries(
             streams: Sequence[TensorStream], samples: Sequence[NDArray[Any] | None]
@@ -267,6 +298,17 @@ class DataStream:
             last_batch_size=self.last_batch_size,
             single_class_batches=self._single_class / self.batches if self.batches > 1 else None,
         )
+
+
+def _alike(a: Sequence[NDArray[Any]], b: Sequence[NDArray[Any]]) -> bool:
+    """Whether two batches can be put together."""
+    return len(a) == len(b) and all(
+        x.shape[1:] == y.shape[1:] and x.dtype == y.dtype for x, y in zip(a, b)
+    )
+
+
+def _bytes(tensors: Sequence[NDArray[Any]]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _name(prefix: str, index: int, tensors: Sequence[Any]) -> str:

@@ -22,13 +22,15 @@ class UnitWatch:
     per_unit: bool
     """Whether the variable has one entry per unit (a bias); else one column per unit (a kernel)."""
 
-    def reached(self, gradient: Any) -> Any:
-        """Which units got a gradient, shape `(units,)`; runs inside the step."""
+    def touched(self, gradient: Any | None) -> Any:
+        """How much of `gradient` fell on each unit, shape `(units,)`, 0 exactly where none did;
+        runs inside the step."""
         if gradient is None:
-            return tf.zeros([self.units], tf.bool)
+            return tf.zeros([self.units])
+        gradient = tf.cast(gradient, tf.float32)
         if self.per_unit:
-            return tf.not_equal(tf.reshape(gradient, [-1]), 0)
-        return tf.reduce_any(tf.not_equal(tf.reshape(gradient, [-1, self.units]), 0), axis=0)
+            return gradient
+        return tf.reduce_sum(tf.abs(tf.reshape(gradient, [-1, self.units])), axis=0)
 
 
 def watched_units(model: keras.Model, variables: Sequence[Any]) -> list[UnitWatch]:

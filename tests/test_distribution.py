@@ -1,0 +1,28 @@
+"""Under `MirroredStrategy` the record is that of the global batch, and training is unchanged."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def runs():
+    command = [sys.executable, "-m", "tests.distributed_run"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def test_training_on_two_replicas_is_the_same_with_the_doctor(runs):
+    assert runs["observed"] == runs["plain"]
+    assert not runs["not recorded"]
+
+
+def test_two_replicas_record_what_one_device_records(runs):
+    one, two = runs["one device"], runs["two replicas"]
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=2e-3, atol=1e-5, err_msg=name)
