@@ -319,7 +319,7 @@ class Recorder:
     def _broken(self, logs: Any) -> bool:
         """Whether the running loss is not finite. On a CPU it is there to be looked at; a GPU would
         have to be waited for, which only sampled steps are worth."""
-        loss = logs.get("loss") if isinstance(logs, dict) else None
+        loss: Any = logs.get("loss") if isinstance(logs, dict) else None
         if not is_eager(loss):
             return False
         near = "CPU" in loss.device or self._wants_detail(self.step)
