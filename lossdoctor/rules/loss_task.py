@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence.label_encoding import Judged, Kind
 from lossdoctor.evidence.output_head import Head, LossFamily
+from lossdoctor.evidence.step_size import SHORT_TRAVEL, StepSize
 from lossdoctor.evidence.task_fit import Mismatch, TaskFit
 from lossdoctor.finding import Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
@@ -62,7 +63,9 @@ class LossTask(Rule):
         "has its largest; one in twenty is more than label noise.",
     )
 
-    def check(self, fit: TaskFit) -> Findings:
+    def check(self, fit: TaskFit, sizes: StepSize | None) -> Findings:
+        # A run that hardly moved its weights has shown nothing about its loss.
+        moved = sizes is None or sizes.travel >= SHORT_TRAVEL
         for judged, mismatch in fit.mismatched:
             head, labels = judged.head, judged.labels
             contract, text = for_task(judged)
@@ -70,7 +73,7 @@ class LossTask(Rule):
             finding = self.finding(
                 f"{head.loss.name} judges {head.label} (activation {head.activation or 'unknown'}) "
                 f"by {labels.described}: {_CONSEQUENCE[mismatch]}.",
-                severity=self._severity(fit, judged, mismatch),
+                severity=self._severity(fit, judged, mismatch, moved),
                 measurements=[] if stuck is None else [self.measure("stuck_share", stuck)],
                 layers=head.layer_names,
                 remedies=[agree(fit.setup, judged, contract, text)],
@@ -79,7 +82,7 @@ class LossTask(Rule):
             slows = mismatch is Mismatch.ROWS_AS_QUANTITIES
             yield dataclasses.replace(finding, stage=Stage.STEP_SIZE) if slows else finding
 
-    def _severity(self, fit: TaskFit, judged: Judged, mismatch: Mismatch) -> Severity:
+    def _severity(self, fit: TaskFit, judged: Judged, mismatch: Mismatch, moved: bool) -> Severity:
         head, kind = judged.head, judged.labels.kind
         if mismatch is Mismatch.IDS_AS_QUANTITIES:
             return Severity.ERROR if head.index in fit.accuracy_asked else Severity.INFO
@@ -87,7 +90,7 @@ class LossTask(Rule):
             stuck = head.is_sigmoid and self._is_stuck(head)
             return Severity.WARNING if stuck else Severity.INFO
         if mismatch is Mismatch.ROWS_AS_QUANTITIES:
-            return Severity.WARNING if head.learned is False else Severity.INFO
+            return Severity.WARNING if head.learned is False and moved else Severity.INFO
         if mismatch is Mismatch.SOFTMAX_AS_SIGMOIDS:
             one_per_row = kind in (Kind.ONE_HOT, Kind.DISTRIBUTIONS)
             return Severity.WARNING if one_per_row else Severity.ERROR

@@ -5,7 +5,7 @@ import pytest
 
 from lossdoctor.finding import Severity, Stage
 from lossdoctor.record.run import RunRecord, TargetPairing
-from tests.records import config_record, findings_of, mlp, outcome_of
+from tests.records import config_record, findings_of, mlp, outcome_of, trained
 
 IDS = np.arange(150) % 3
 BITS = np.arange(150) % 2
@@ -133,3 +133,12 @@ def test_silent_where_loss_head_and_labels_agree():
 
 def test_not_applicable_without_labels():
     assert outcome_of("loss_task", RunRecord(source="history")).status == "not_applicable"
+
+
+@pytest.mark.parametrize(("ratio", "severity"), [(1e-5, Severity.INFO), (1e-2, Severity.WARNING)])
+def test_a_run_that_hardly_moved_shows_nothing_about_its_loss(ratio, severity):
+    softmax = mlp(units=3, activation="softmax")
+    compared = record("softmax", ONE_HOT, units=3, error_rate=0.6, chance_error_rate=0.67)
+    run = trained(np.ones(20), ratio=ratio, model=softmax)
+    (finding,) = findings_of("loss_task", dataclasses.replace(run, train=compared.train))
+    assert finding.severity is severity
