@@ -17,6 +17,7 @@ SIGNIFICANCE = 0.01
 LEARNED = 0.9
 UNTRAINED = 0.9
 HALF_TRAINED = 0.5
+MOSTLY = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,10 @@ class Undertrained(Rule):
     **How to fix it.** More epochs; EarlyStopping with a validation set can end them in time.
 
     **When it is wrong.** A loss that creeps on forever (a separable problem under cross-entropy)
-    gains less than the threshold, and a model that already makes no errors is left alone. Where
+    gains less than the threshold, and a model that already makes no errors is left alone. A run
+    that has learned three quarters of the task and still gains is worth knowing (INFO): of 10 drawn
+    set-ups without a fault that stood out, the four that train well had learned 80 to 87 %, with at
+    most 28 % of a constant prediction's loss left; runs cut short by a fault had 77 % left. Where
     the steps are vanishingly small, a higher rate is the better cure: `low_learning_rate`
     explains this finding.
 
@@ -100,8 +104,10 @@ class Undertrained(Rule):
         measurements = [self.measure("gain", gain)]
         if short and sizes is not None:
             measurements.append(self.measure("travel", sizes.travel))
+        mostly = outcome is not None and outcome.share >= MOSTLY and scale.end < HALF_TRAINED
         yield self.finding(
             message,
+            severity=Severity.INFO if mostly else None,
             measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
             remedies=[train_longer(curve)],
         )

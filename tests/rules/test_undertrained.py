@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lossdoctor.finding import Severity
 from tests.records import findings_of, history_record, outcome_of, trained
 
 SLUG = "undertrained"
@@ -24,6 +25,14 @@ def test_fires_after_too_few_steps_to_have_learned_anything():
     (finding,) = findings_of(SLUG, trained([1.01, 1.0]))
     assert "after 32 steps" in finding.message
     assert finding.remedies[0].code == "epochs = 125"
+
+
+def test_a_run_that_has_learned_most_of_its_task_is_worth_knowing():
+    falling = np.linspace(1.2, 0.3, 20)
+    (finding,) = findings_of(SLUG, trained(falling, error_rate=0.1))
+    assert finding.severity is Severity.INFO
+    (finding,) = findings_of(SLUG, trained(falling, error_rate=0.2))
+    assert finding.severity is Severity.WARNING
 
 
 def test_of_a_run_too_short_for_a_trend_half_the_way_is_asked():
