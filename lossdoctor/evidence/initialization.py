@@ -16,6 +16,8 @@ from lossdoctor.record.run import LayerRecord, RunRecord, WeightRecord
 # Sampling error of a standard deviation over n draws is 1/√(2n); 6 of these never happen by chance.
 _SAMPLING_ERRORS = 6.0
 _FEWEST_DRAWS = 20
+COMPOUNDING = 2.0
+"""Once one kernel is redrawn, so should be those this far outside: layers multiply."""
 _BY_CHANCE = 1e-4
 """How improbable the spread of a kernel must be; a model has a dozen kernels."""
 
@@ -114,6 +116,10 @@ class Initialization:
             before_training=record.source == "config",
             setup=setup,
         )
+
+    def outside(self, times: float) -> list[Kernel]:
+        """The trainable kernels that spread `times` too much or too little."""
+        return [kernel for kernel in self.kernels if kernel.lies_outside(times)]
 
     @property
     def pretrained(self) -> bool:

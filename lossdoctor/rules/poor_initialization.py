@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
-from lossdoctor.evidence.initialization import Initialization, Kernel
+from lossdoctor.evidence.initialization import COMPOUNDING, Initialization, Kernel
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
@@ -70,7 +70,7 @@ class PoorInitialization(Rule):
         if alike:
             yield self._alike(initial, alike, learned)
             return
-        off = [k for k in initial.kernels if k.lies_outside(self.deviation)]
+        off = initial.outside(self.deviation)
         free = [k for k in off if k.follows_its_law is not False]
         biased = [k for k in initial.kernels if k.hidden and abs(k.bias) > self.bias]
         if off and not free:
@@ -103,7 +103,7 @@ class PoorInitialization(Rule):
             severity=Severity.INFO if learned else None,
             measurements=[self.measure("deviation", times)],
             layers=[k.layer.name for k in off],
-            remedies=[_redraw(initial, off)],
+            remedies=[_redraw(initial, initial.outside(COMPOUNDING))],
         )
 
     def _biased(self, initial: Initialization, biased: list[Kernel]) -> Finding:
