@@ -40,7 +40,8 @@ def recorded(steps, *, planned):
             taken = min(left, CHUNK)
             for step in range(recorder.step, recorder.step + taken):
                 if recorder._wants_detail(step):
-                    recorder._detail(step)
+                    recorder.details.append(recorder._probe.compare(step, single=True))
+                    recorder._last_detail = step
             for ring in rings:
                 ring._count.assign_add(taken)
             recorder.step += taken
