@@ -246,15 +246,17 @@ def _results(
         yield from map(work, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        jobs, context, initializer=_quiet_and_alone, max_tasks_per_child=_TASKS_PER_PROCESS
-    ) as pool:
-        futures = [pool.submit(work, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    # A new pool now and then: with `max_tasks_per_child`, Python 3.11 waits forever once the first
+    # processes have done their share.
+    share = jobs * _TASKS_PER_PROCESS
+    for start in range(0, len(tasks), share):
+        with ProcessPoolExecutor(jobs, context, initializer=_quiet_and_alone) as pool:
+            futures = [pool.submit(work, task) for task in tasks[start : start + share]]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _be_quiet() -> None:
