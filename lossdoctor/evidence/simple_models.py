@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from lossdoctor.evidence._missing import NotRecorded
+import numpy as np
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.record.run import RunRecord
 
 
@@ -21,4 +23,19 @@ class SimpleModels:
         signal = record.probes.get("signal", record.probes.get("flat_signal"))
         if signal is None:
             raise NotRecorded.of(record, "simple models", "they need 60 rows of numbers as input")
+        if _gives_back_an_input(record):
+            raise NotApplicable("the targets are the inputs, which any simple model copies")
         return cls(signal=signal)
+
+
+def _gives_back_an_input(record: RunRecord) -> bool:
+    """Whether the targets are an input, up to noise: each column's mean within half a spread."""
+    return any(
+        given.shape == wanted.shape
+        and len(wanted.feature_std) > 1
+        and np.allclose(
+            given.feature_mean, wanted.feature_mean, rtol=0, atol=np.max(wanted.feature_std) / 2
+        )
+        for given in (record.train.inputs if record.train else ())
+        for wanted in (record.train.targets if record.train else ())
+    )

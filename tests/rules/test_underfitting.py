@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.records import findings_of, outcome_of, trained
+from tests.records import config_record, findings_of, outcome_of, trained
 
 SLUG = "underfitting"
 FLAT = np.full(30, 0.6)
@@ -44,6 +44,13 @@ def test_silent_on_look_alikes(record):
 @pytest.mark.parametrize(("signal", "fires"), [(0.44, False), (0.46, True)])
 def test_boundary_of_the_shortfall(signal, fires):
     assert bool(findings_of(SLUG, fitted(0.4, signal))) is fires
+
+
+def test_copying_the_input_is_no_measure_for_an_autoencoder():
+    pictures = np.random.default_rng(0).normal(size=(100, 6))
+    data = config_record(x=pictures, y=pictures).train
+    record = dataclasses.replace(fitted(0.4, 1.0), train=data)
+    assert "copies" in outcome_of(SLUG, record).reason
 
 
 def test_not_applicable_without_simple_models_or_a_finite_loss():
