@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from lossdoctor.cases import Case, Trial, cases, get_case
 from lossdoctor.report import Report, wording
+from lossdoctor.validation.training import training_progress
 
 DEFAULT_CASE = "regression-mse/features-x1000"
 
@@ -31,7 +32,7 @@ def run_demo(name: str, *, record_path: Path, seed: int = 1) -> Report:
     twin = get_case(case.healthy) if case.healthy else None
     console = Console(highlight=False)
     console.print(f"[bold]{case.title}[/bold]" + (" (broken on purpose)" if twin else ""))
-    with _progress(console) as progress:
+    with training_progress(console) as progress:
         trial, report = _train(case, seed, progress)
         assert report is not None
         healthy, healthy_report = _train(twin, seed, progress) if twin else (None, None)
@@ -112,15 +113,3 @@ def _score(trial: Trial) -> float:
     except ValueError:
         # Predictions that are NaN have no score.
         return math.nan
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

@@ -52,7 +52,7 @@ class Kernel:
     @property
     def bias(self) -> float:
         """Mean of the layer's biases."""
-        return next((w.mean for w in self.layer.weights if w.name == "bias"), 0.0)
+        return self.layer.bias.mean if self.layer.bias else 0.0
 
     @property
     def excess(self) -> float:

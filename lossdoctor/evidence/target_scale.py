@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -143,8 +142,7 @@ def _without_outliers(summary: TensorSummary, mean: float, spread: float) -> tup
 
 
 def _bias(layer: LayerRecord | None) -> float:
-    biases: Iterator[float] = (w.mean for w in (layer.weights if layer else ()) if w.name == "bias")
-    return next(biases, 0.0)
+    return layer.bias.mean if layer and layer.bias else 0.0
 
 
 def _steps_are_bounded(optimizer: OptimizerRecord | None) -> bool:

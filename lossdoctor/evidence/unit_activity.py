@@ -117,7 +117,7 @@ class UnitActivity:
 def _beginning(layer: LayerRecord | None) -> dict[str, Any]:
     """What the layer's weights were before the first step."""
     kernel = layer.kernel if layer else None
-    bias = next((w for w in layer.weights if w.name == "bias"), None) if layer else None
+    bias = layer.bias if layer else None
     return {
         "zero_kernel": kernel is not None and kernel.abs_max == 0,
         "bias_mean": bias.mean if bias else 0.0,

@@ -71,6 +71,11 @@ class LayerRecord:
         return next((w for w in self.weights if len(w.shape) >= 2), None)
 
     @property
+    def bias(self) -> WeightRecord | None:
+        """The layer's (first) bias."""
+        return next((w for w in self.weights if w.name == "bias"), None)
+
+    @property
     def units(self) -> int | None:
         """Number of units or filters, where the layer has them."""
         value = self.config.get("units", self.config.get("filters"))

@@ -22,6 +22,7 @@ from lossdoctor.record.run import RunRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
     from lossdoctor.engine import Diagnosis
 
@@ -219,10 +220,21 @@ def in_processes(
         describe: What is shown beside the progress bar when a result has come.
     """
     from rich.console import Console as RichConsole
+
+    progress = training_progress(console or RichConsole(stderr=True))
+    with progress, warnings.catch_warnings():
+        _be_quiet()
+        bar = progress.add_task("Training", total=len(tasks))
+        for result in _results(work, tasks, jobs):
+            progress.update(bar, advance=1, description=f"{describe(result):<45}")
+            yield result
+
+
+def training_progress(console: Console) -> Progress:
+    """A bar that counts, and leaves nothing behind; shown on terminals only."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = console or RichConsole(stderr=True)
-    progress = Progress(
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -231,12 +243,6 @@ def in_processes(
         transient=True,
         disable=not console.is_terminal,
     )
-    with progress, warnings.catch_warnings():
-        _be_quiet()
-        bar = progress.add_task("Training", total=len(tasks))
-        for result in _results(work, tasks, jobs):
-            progress.update(bar, advance=1, description=f"{describe(result):<45}")
-            yield result
 
 
 def _results(

@@ -62,12 +62,7 @@ def fresh_weights(setup: Setup, layers: Collection[str], why: str) -> Remedy:
 
 def zero_bias(setup: Setup, layers: Collection[str], why: str) -> Remedy:
     """Start the biases of `layers` at zero, and those of others that begin as far from it."""
-    biases = {
-        layer.name: abs(weight.mean)
-        for layer in setup.model.layers
-        for weight in layer.weights
-        if weight.name == "bias"
-    }
+    biases = {x.name: abs(x.bias.mean) for x in setup.model.layers if x.bias}
     least = min((biases.get(name, 0.0) for name in layers), default=0.0) / 2
     alike = [name for name, size in biases.items() if size > least > 0]
     names = dict.fromkeys([*layers, *alike])
