@@ -21,13 +21,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.gradients import beside, entries
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import Replay, is_eager, replay
 from lossdoctor.record.replicas import replica, summed
 from lossdoctor.record.ring import Ring
 from lossdoctor.record.spread import Spread
-from lossdoctor.record.step_probe import DetailSample, StepProbe, apart
+from lossdoctor.record.step_probe import DetailSample, StepProbe
 from lossdoctor.record.stream import DataStream
 from lossdoctor.record.unit_watch import UnitWatch, watched_units
 
@@ -218,21 +219,21 @@ class Recorder:
         if len(grads) != len(self.variables):
             raise ValueError("`optimizer.apply` got other variables than the model's")
         self.connected = [gradient is not None for gradient in grads]
-        dense = summed([None if g is None else apart(tf.convert_to_tensor(g)) for g in grads])
+        kept = summed([None if g is None else beside(g, self._jit) for g in grads])
         if replica() != 0:
             return
         scale = None
         if hasattr(self.optimizer, "dynamic_scale"):
             scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
         norms = [
-            tf.constant(np.nan) if g is None else tf.nn.l2_loss(tf.cast(g, tf.float32))
-            for g in dense
+            tf.constant(np.nan) if g is None else tf.nn.l2_loss(tf.cast(entries(g), tf.float32))
+            for g in kept
         ]
         rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
         self._gradient_ring.write(tf.stack([rate, 1.0 if scale is None else scale, *norms]))
-        self._probe.keep_gradients(dense, scale)
+        self._probe.keep_gradients(kept, scale)
         if self.units:
-            touched = tf.concat([u.touched(dense[u.variable]) for u in self.units], 0)
+            touched = tf.concat([u.touched(kept[u.variable]) for u in self.units], 0)
             self._touched.assign_add(tf.abs(touched), read_value=False)
 
     @contextlib.contextmanager

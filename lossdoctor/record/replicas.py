@@ -8,11 +8,17 @@ from typing import Any
 import tensorflow as tf
 
 
+def replicas() -> int:
+    """How many replicas the running step is split over; 1 without a strategy."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
 def replica() -> int:
     """The number of the replica whose step is running; 0 without a strategy."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    if replicas() == 1:
         return 0
+    context = tf.distribute.get_replica_context()
     return int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
@@ -23,9 +29,9 @@ def own_copy(variable: Any) -> Any:
 
 def summed(tensors: Sequence[Any]) -> list[Any]:
     """The sums of `tensors` over all replicas; None stays None."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    if replicas() == 1:
         return list(tensors)
+    context = tf.distribute.get_replica_context()
     given = [tf.convert_to_tensor(tensor) for tensor in tensors if tensor is not None]
     sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, given))
     return [None if tensor is None else next(sums) for tensor in tensors]

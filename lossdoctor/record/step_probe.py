@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.gradients import SlicesMirror
 from lossdoctor.record.mirror import Mirror, peek
 from lossdoctor.record.replicas import own_copy
 
@@ -56,7 +57,7 @@ class StepProbe:
         self._sampled = [-(-size // stride) for size, stride in zip(sizes, self._strides)]
         self._starts = np.cumsum([0, *self._sampled])
         self._shares = np.array(sizes) / np.maximum(self._sampled, 1)
-        self._gradients: list[Mirror | None] = [None] * len(variables)
+        self._gradients: list[Mirror | SlicesMirror | None] = [None] * len(variables)
         self._scale: Mirror | None = None
         self._held: list[Any] = []
         self._before = self._last_gradient = self._last_update = self._empty()
@@ -70,10 +71,11 @@ class StepProbe:
         if scale is not None:
             self._scale = self._kept(self._scale, scale)
 
-    def _kept(self, mirror: Mirror | None, tensor: Any) -> Mirror:
+    def _kept(self, mirror: Any, tensor: Any) -> Any:
         if mirror is None:
+            sparse = isinstance(tensor, tf.IndexedSlices)
             with tf.init_scope():
-                mirror = Mirror(tensor, self._jit)
+                mirror = SlicesMirror(tensor) if sparse else Mirror(tensor, self._jit)
         mirror.write(tensor)
         return mirror
 
@@ -137,7 +139,9 @@ class StepProbe:
         for source, stride, start, end in zip(
             sources, self._strides, self._starts, self._starts[1:]
         ):
-            if source is not None:
+            if isinstance(source, SlicesMirror):
+                source.add_to(entries[start:end], stride)
+            elif source is not None:
                 entries[start:end] = _entries(source, stride)
         return entries
 
@@ -155,17 +159,3 @@ def _coprime(stride: int, width: int) -> int:
     while math.gcd(stride, width) > 1:
         stride += 1
     return stride
-
-
-def apart(tensor: Any) -> Any:
-    """The same values as `tensor`, computed beside it where it is a product.
-
-    TensorFlow reorders a chain of multiplications (gradient times rate, say) only while nobody
-    else reads its inner products, and another order rounds differently: reading a gradient that
-    is a product would change training in the last bit. `MulNoNan` is a product the optimizer of
-    the graph does not merge with it.
-    """
-    if not tf.is_symbolic_tensor(tensor) or tensor.op.type not in ("Mul", "Identity"):
-        return tensor
-    parts = [apart(part) for part in tensor.op.inputs]
-    return parts[0] if len(parts) == 1 else tf.raw_ops.MulNoNan(x=parts[0], y=parts[1])

@@ -27,7 +27,7 @@ class UnitWatch:
         runs inside the step."""
         if gradient is None:
             return tf.zeros([self.units])
-        gradient = tf.cast(gradient, tf.float32)
+        gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
         if self.per_unit:
             return gradient
         return tf.reduce_sum(tf.abs(tf.reshape(gradient, [-1, self.units])), axis=0)
