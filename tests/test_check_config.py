@@ -38,7 +38,6 @@ ACCEPTED = {
     "float32": (X.astype("float32"), Y.astype("float32")),
     "int8 labels": (X, Y.astype("int8")),
     "column": (X, Y[:, None]),
-    "lists": (X.tolist(), Y.tolist()),
     "tensors": (tf.constant(X), tf.constant(Y)),
     "pandas": (pd.DataFrame(X, columns=list("abcd")), pd.Series(Y, name="label")),
     "tf.data": (tf.data.Dataset.from_tensor_slices((X, Y)).batch(16), None),
@@ -61,13 +60,19 @@ def test_wrong_labels_of_every_kind_are_found(name):
     shifted = {
         "tf.data": lambda: (x.map(lambda a, b: (a, b + 1)), None),
         "PyDataset": lambda: ([(X, Y + 1)], None),
-        "lists": lambda: (x, [label + 1 for label in y]),
     }.get(name, lambda: (x, None if y is None else y + 1))
     x, y = shifted()
     if isinstance(x, list) and y is None:
         x, y = iter(x), None
     report = check_config(classifier(), y, x=x)
     assert report.findings[0].rule == "labels_out_of_range"
+
+
+def test_lists_are_read_as_arrays_although_keras_refuses_them():
+    report = check_config(classifier(), Y.tolist(), x=X.tolist())
+    assert [finding.rule for finding in report.findings] == ["python_lists"]
+    report = check_config(classifier(), [label + 1 for label in Y.tolist()], x=X)
+    assert {f.rule for f in report.errors} == {"labels_out_of_range", "python_lists"}
 
 
 def test_boolean_labels_and_a_dataset_in_place_of_y():

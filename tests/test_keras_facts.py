@@ -249,6 +249,13 @@ def test_ids_beyond_the_units_raise_on_cpu(units, y):
         train(network(units, "softmax", loss), BLOBS, y, steps=1)
 
 
+@pytest.mark.parametrize(("x", "y"), [(BLOBS.tolist(), IDS), (BLOBS, IDS.tolist())])
+def test_python_lists_are_no_arrays_to_keras(x, y):
+    model = network(3, "softmax", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="Unrecognized data type: x="):
+        model.fit(x, y, verbose=0)
+
+
 def test_a_sequence_is_compared_with_one_target_without_a_word():
     loss = keras.losses.MeanSquaredError()
     targets = np.arange(6.0)

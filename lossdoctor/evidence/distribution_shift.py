@@ -66,10 +66,11 @@ class DistributionShift:
     """Every input and target that both sides have."""
 
     shifts: tuple[Shift, ...]
+    setup: Setup
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        Setup.from_record(record)
+        setup = Setup.from_record(record)
         train, validation = record.train, record.validation
         if train is None or validation is None:
             raise NotRecorded.of(record, "validation data", "pass validation_data=")
@@ -90,7 +91,7 @@ class DistributionShift:
             raise NotApplicable(
                 f"fewer than {_FEWEST_ROWS} examples on one side, or nothing numeric to compare"
             )
-        return cls(shifts=tuple(shifts))
+        return cls(shifts=tuple(shifts), setup=setup)
 
 
 def _comparable(train: TensorSummary, validation: TensorSummary) -> bool:

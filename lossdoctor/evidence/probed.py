@@ -152,10 +152,11 @@ class ValidationOverlap:
     matches: int
     repeats: float
     """Share of training rows that repeat another one because there are few values to take."""
+    setup: Setup
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        Setup.from_record(record)
+        setup = Setup.from_record(record)
         if "validation_overlap" not in record.probes:
             raise NotRecorded.of(
                 record, "validation overlap", "needs validation and numeric inputs"
@@ -164,6 +165,7 @@ class ValidationOverlap:
             share=record.probes["validation_overlap"],
             matches=int(record.probes["validation_matches"]),
             repeats=max(map(_by_nature, _inputs(record)), default=0.0),
+            setup=setup,
         )
 
 

@@ -57,6 +57,13 @@ class Setup:
         `validation_split` takes the validation rows from it."""
         return [data] if self.fit.validation_split else [data, f"{data}_val"]
 
+    def known_sides(self, data: str) -> list[str]:
+        """`sides(data)`, but only `[data]` where there is known to be no validation data."""
+        # A run that ended before its first validation cannot tell that it has none.
+        unreached = self.fit.stopped is not None and self.fit.completed_epochs == 0
+        none = self.fit.has_validation is False and not unreached
+        return [data] if none else self.sides(data)
+
     @property
     def non_finite_layers(self) -> tuple[str, ...]:
         """Layers whose weights already were NaN or infinite when the record was opened."""

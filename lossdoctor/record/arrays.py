@@ -87,13 +87,18 @@ def column_names(data: Any) -> tuple[str, ...]:
     return ()
 
 
+def is_list_of_numbers(data: Any) -> bool:
+    """Whether `data` is a list of numbers, words or rows: one array to us, none to Keras."""
+    if not isinstance(data, list):
+        return False
+    return not data or not hasattr(data[0], "shape") or np.ndim(data[0]) == 0
+
+
 def to_arrays(data: Any, argument: str) -> list[NDArray[Any]]:
     """All leaves of a possibly nested argument. A list of numbers or of rows is one array."""
     if isinstance(data, dict):
         return [to_array(data[key], f"{argument}[{key!r}]") for key in sorted(data)]
-    if isinstance(data, tuple) or (
-        isinstance(data, list) and data and hasattr(data[0], "shape") and np.ndim(data[0]) > 0
-    ):
+    if isinstance(data, (list, tuple)) and not is_list_of_numbers(data):
         return [to_array(item, f"{argument}[{i}]") for i, item in enumerate(data)]
     return [to_array(data, argument)]
 

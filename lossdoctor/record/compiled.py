@@ -186,7 +186,8 @@ def constant_baseline(
         variable = tf.constant(z, dtype=tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(variable)
-            value = loss(y_true, tf.broadcast_to(squash(variable), shape), weights)
+            # Squashed after broadcasting: Keras' losses find the logits behind a float32 head.
+            value = loss(y_true, squash(tf.broadcast_to(variable, shape)), weights)
         gradient = tape.gradient(value, variable)
         slope = np.zeros_like(z) if gradient is None else np.asarray(gradient, dtype=np.float64)
         number = float(value)
@@ -262,9 +263,9 @@ def _link(
     if from_logits:
         return (lambda z: z), lambda c: np.log(np.clip(c, _EPSILON, None))
     if activation == "softmax":
-        return keras.ops.softmax, lambda c: np.log(np.clip(c, _EPSILON, None))
+        return keras.activations.softmax, lambda c: np.log(np.clip(c, _EPSILON, None))
     if activation == "sigmoid":
-        return keras.ops.sigmoid, _logit
+        return keras.activations.sigmoid, _logit
     if activation == "tanh":
         return keras.ops.tanh, lambda c: np.arctanh(np.clip(c, -1 + 1e-6, 1 - 1e-6))
     if activation in ("relu", "softplus", "exponential"):

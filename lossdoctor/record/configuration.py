@@ -16,6 +16,7 @@ from lossdoctor.record.arrays import (
     batches_of,
     column_names,
     is_dataset,
+    is_list_of_numbers,
     to_array,
     to_arrays,
 )
@@ -74,7 +75,7 @@ def record_configuration(
     losses = snapshot_losses(model, outputs)
     with noting(missing, "baselines"):
         losses = with_baselines(model, losses, outputs, train)
-    record = _side(train, batch_size, data.head_tail)
+    record = dataclasses.replace(_side(train, batch_size, data.head_tail), lists=data.lists)
     if rows and built.built:
         with noting(missing, "initial predictions"):
             predictions = measure_predictions(built, train, None, outputs, ())
@@ -143,6 +144,8 @@ class _Data:
     weights: NDArray[Any] | None = None
     batches: list[Batch] = field(default_factory=list)
     """The first batches of a dataset."""
+    lists: tuple[str, ...] = ()
+    """Arguments that came as a Python list of numbers or rows."""
 
     def first_batches(
         self, batch_size: int, shuffle: bool, planned_steps: int | None, class_weight: Any
@@ -238,7 +241,13 @@ def _read_data(
         validation = _validation(validation_data)
     train = _stream_arrays(inputs, targets, weights, column_names(x))
     return _Data(
-        train, validation, head_tail, x=_packed(x, inputs), y=_packed(y, targets), weights=weights
+        train,
+        validation,
+        head_tail,
+        x=_packed(x, inputs),
+        y=_packed(y, targets),
+        weights=weights,
+        lists=tuple(name for name, data in (("x", x), ("y", y)) if is_list_of_numbers(data)),
     )
 
 

@@ -349,6 +349,8 @@ class DataRecord:
     """Share of recorded batches whose examples all have one class."""
     head_tail_classes: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Classes in the first and in the last fifth of y in its given order (`check_config` only)."""
+    lists: tuple[str, ...] = ()
+    """Which of "x" and "y" came as a Python list of numbers or rows (`check_config` only)."""
 
 
 @dataclass(frozen=True, kw_only=True)

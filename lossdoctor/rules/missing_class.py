@@ -6,6 +6,7 @@ from lossdoctor.evidence.class_coverage import ClassCoverage, Coverage
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._remedies.data import split_again
 from lossdoctor.rules._rule import Findings, Rule
 
 
@@ -62,7 +63,7 @@ class MissingClass(Rule):
                 )
             ],
             layers=output.judged.head.layer_names,
-            remedies=[_split_again(setup)],
+            remedies=[split_again(setup, ", and let every class fall into both parts")],
         )
 
     def _one_class(self, output: Coverage) -> Finding:
@@ -96,23 +97,6 @@ class MissingClass(Rule):
                 Remedy(text="Nothing to change if the data at hand are a part of the whole.")
             ],
         )
-
-
-def _split_again(setup: Setup) -> Remedy:
-    text = "Shuffle before splitting, and let every class fall into both parts."
-    if setup.fit.validation_split:
-        return Remedy(
-            text=text + " `validation_split` takes the tail as it stands.",
-            code="order = np.random.default_rng(0).permutation(len(X))\nX, y = X[order], y[order]",
-        )
-    return Remedy(
-        text=text,
-        code="from sklearn.model_selection import train_test_split\n"
-        "share = len(X_val) / (len(X) + len(X_val))\n"
-        "X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])\n"
-        "X, X_val, y, y_val = train_test_split(X, y, test_size=share, random_state=0, "
-        "stratify=np.argmax(y, axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y)",
-    )
 
 
 def _named(classes: tuple[int, ...]) -> str:

@@ -7,9 +7,11 @@ from lossdoctor.evidence.label_encoding import Kind, LabelEncoding
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.labels import encode_lines
 from lossdoctor.rules._rule import Findings, Rule
 
 ROUNDING = -1e-6
+_ZERO_ONE = '(np.asarray({y}) > 0).astype("float32")'
 BOUNDED = {
     "binary_crossentropy",
     "binary_focal_crossentropy",
@@ -67,13 +69,15 @@ class NegativeLoss(Rule):
         if unbounded or setup.model.added_losses:
             raise NotApplicable(f"{unbounded or 'what was added to the loss'} may be negative")
         if curve.lowest < ROUNDING:
+            signs = encoding is not None and all(
+                judged.labels.kind is Kind.SIGN for judged in encoding.judged
+            )
             yield self._found(
                 curve,
                 f"{setup.losses[0].name} fell to {curve.lowest:.4g}, which no prediction can do to "
                 "it on valid labels.",
                 Severity.ERROR,
-                signs=encoding is not None
-                and all(judged.labels.kind is Kind.SIGN for judged in encoding.judged),
+                "\n".join(encode_lines(setup, _ZERO_ONE)) if signs else "",
             )
 
     def _from_history(self, curve: LossCurve) -> Findings:
@@ -83,10 +87,11 @@ class NegativeLoss(Rule):
                 f"The loss is negative (down to {curve.lowest:.4g}): right for a likelihood or a "
                 "loss of your own, impossible for a cross-entropy on valid labels.",
                 Severity.INFO,
+                f"y = {_ZERO_ONE.format(y='y')}",
             )
 
     def _found(
-        self, curve: LossCurve, message: str, severity: Severity, *, signs: bool = True
+        self, curve: LossCurve, message: str, severity: Severity, signs_to_bits: str
     ) -> Finding:
         return self.finding(
             message,
@@ -98,11 +103,8 @@ class NegativeLoss(Rule):
             remedies=[
                 Remedy(
                     text="Look at the labels: cross-entropies need values in [0, 1]"
-                    + ("; labels of -1 and 1 become 0 and 1." if signs else "."),
-                    code='y = (np.asarray(y) > 0).astype("float32")\n'
-                    'y_val = (np.asarray(y_val) > 0).astype("float32")'
-                    if signs
-                    else "print(np.unique(y, return_counts=True))",
+                    + ("; labels of -1 and 1 become 0 and 1." if signs_to_bits else "."),
+                    code=signs_to_bits or "print(np.unique(y, return_counts=True))",
                 )
             ],
         )

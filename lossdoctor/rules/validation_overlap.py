@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.probed import ValidationOverlap as Overlap
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -55,14 +56,21 @@ class ValidationOverlap(Rule):
             yield self.finding(
                 f"{overlap.share:.0%} of the validation rows also stand in the training data.",
                 measurements=[self.measure("share", overlap.share)],
-                remedies=[
-                    Remedy(
-                        text="Leave out of validation what training has seen; better, split before "
-                        "anything is copied or augmented.",
-                        code="seen = {row.tobytes() for row in np.ascontiguousarray(X)}\n"
-                        "new = np.array("
-                        "[row.tobytes() not in seen for row in np.ascontiguousarray(X_val)])\n"
-                        "X_val, y_val = np.asarray(X_val)[new], np.asarray(y_val)[new]",
-                    )
-                ],
+                remedies=[_leave_out(overlap.setup)],
             )
+
+
+def _leave_out(setup: Setup) -> Remedy:
+    if setup.fit.validation_split:
+        return Remedy(
+            text="Leave out the copies: `validation_split` can only part rows that differ.",
+            code="_, first = np.unique(np.asarray(X), axis=0, return_index=True)\n"
+            "X, y = np.asarray(X)[np.sort(first)], np.asarray(y)[np.sort(first)]",
+        )
+    return Remedy(
+        text="Leave out of validation what training has seen; better, split before anything is "
+        "copied or augmented.",
+        code="seen = {row.tobytes() for row in np.ascontiguousarray(X)}\n"
+        "new = np.array([row.tobytes() not in seen for row in np.ascontiguousarray(X_val)])\n"
+        "X_val, y_val = np.asarray(X_val)[new], np.asarray(y_val)[new]",
+    )

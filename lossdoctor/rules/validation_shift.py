@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.distribution_shift import DistributionShift, Shift
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.validation_outcome import ValidationOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.rules._remedies.data import split_again
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -85,7 +87,7 @@ class ValidationShift(Rule):
                     _message(found),
                     severity=Severity.INFO if harmless else severity,
                     measurements=measurements,
-                    remedies=[_remedy(found)],
+                    remedies=[_remedy(found, shift.setup)],
                 )
 
     def _exceeded(self, found: Shift) -> list[Measurement]:
@@ -109,12 +111,13 @@ def _message(found: Shift) -> str:
     )
 
 
-def _remedy(found: Shift) -> Remedy:
-    if found.kind == "target":
-        return Remedy(
-            text="Split at random and stratified (sklearn.model_selection.train_test_split with "
-            "stratify=y), and encode both sides with the same table."
+def _remedy(found: Shift, setup: Setup) -> Remedy:
+    if setup.fit.validation_split:
+        return split_again(
+            setup, ", unless the rows are a series in time, whose future no model can know by heart"
         )
+    if found.class_distance is not None:
+        return split_again(setup, ", and encode both sides with the same table")
     place = "" if "[" not in found.name else f"[{found.index}]"
     if found.pixel_factor is not None:
         side = "X_val" if found.pixel_factor else "X"
@@ -122,13 +125,14 @@ def _remedy(found: Shift) -> Remedy:
             text=f"Divide {side} by 255 as well: only the other side is.",
             code=f'{side}{place} = np.asarray({side}{place}).astype("float32") / 255',
         )
+    side, rows = ("y", "targets") if found.kind == "target" else ("X", "rows")
     return Remedy(
-        text="Put the validation rows through the preprocessing of the training rows: "
-        "scaler.transform with the scaler fitted on X. Where that scaler is lost, give them the "
-        "training data's center and scale, as below.",
-        code=f"train, val = np.asarray(X{place}), np.asarray(X_val{place})\n"
-        "axes = tuple(range(train.ndim - 1))\n"
+        text=f"Put the validation {rows} through the preprocessing of the training {rows}: "
+        f"scaler.transform with the scaler fitted on {side}. Where that scaler is lost, give them "
+        "the training data's center and scale, as below.",
+        code=f"train, val = np.asarray({side}{place}), np.asarray({side}_val{place})\n"
+        "axes = tuple(range(max(train.ndim - 1, 1)))\n"
         "spread = np.where(val.std(axis=axes) > 0, val.std(axis=axes), 1.0)\n"
-        f"X_val{place} = (val - val.mean(axis=axes)) / spread * train.std(axis=axes)\n"
-        f"X_val{place} = X_val{place} + train.mean(axis=axes)",
+        f"{side}_val{place} = (val - val.mean(axis=axes)) / spread * train.std(axis=axes)\n"
+        f"{side}_val{place} = {side}_val{place} + train.mean(axis=axes)",
     )

@@ -175,3 +175,12 @@ def test_not_applicable_without_inputs_or_graph():
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
     subclassed = dataclasses.replace(mlp(), graph_known=False, kind="subclassed")
     assert "subclassed" in outcome_of(SLUG, config_record(model=subclassed, x=X)).reason
+
+
+def test_the_code_standardizes_one_number_per_example_too():
+    celsius = np.linspace(-40, 400, 30)
+    (finding,) = findings_of(SLUG, config_record(model=mlp(inputs=1), x=celsius, y=celsius))
+    given = {"X": celsius, "X_val": celsius[:5], "np": np}
+    exec(finding.remedies[0].code, given)
+    assert given["X"].std() == pytest.approx(1)
+    assert given["X_val"] == pytest.approx(given["X"][:5])

@@ -1,6 +1,8 @@
+import dataclasses
+
 import numpy as np
 
-from lossdoctor.record.run import RunRecord
+from lossdoctor.record.run import FitRecord, RunRecord
 from tests.records import config_record, findings_of, outcome_of
 
 SLUG = "validation_overlap"
@@ -43,3 +45,12 @@ def test_rows_of_measured_numbers_that_repeat_were_copied():
     assert len(findings_of(SLUG, record(0.95, x=copied))) == 1
     rounded = np.round(copied[:, :1])
     assert "repeat each other" in outcome_of(SLUG, record(0.95, x=rounded)).reason
+
+
+def test_copies_are_left_out_where_validation_is_the_tail():
+    split = FitRecord(validation_split=0.2, has_validation=True)
+    (finding,) = findings_of(SLUG, dataclasses.replace(record(1.0), fit=split))
+    names = {"X": np.vstack([X, X[:20]]), "y": np.r_[: len(X), :20], "np": np}
+    exec(finding.remedies[0].code, names)
+    assert np.array_equal(names["X"], X)
+    assert np.array_equal(names["y"], np.arange(len(X)))

@@ -81,7 +81,7 @@ def test_other_shares_of_the_classes():
     fields = {"model": mlp(activation="sigmoid"), "loss": "binary_crossentropy"}
     (finding,) = found(y=labels[0], w=labels[1], **fields)
     assert "50% of the examples would have to change class" in finding.message
-    assert "stratify" in finding.remedies[0].text
+    assert "stratify" in finding.remedies[0].code
     assert found(y=labels[0], w=labels[1], fit=FitRecord(class_weight=True), **fields) == ()
     assert found(y=np.repeat([0, 1], [300, 200]), w=np.repeat([0, 1], [100, 100]), **fields) == ()
 
@@ -112,3 +112,22 @@ def test_a_validation_loss_above_that_of_a_constant_is_no_harmless_shift():
     validation = dataclasses.replace(data.validation, pairing=pairing)
     (finding,) = findings_of(SLUG, run_record(run, train=data.train, validation=validation))
     assert finding.severity is Severity.WARNING
+
+
+def test_a_tail_that_differs_is_shuffled_in():
+    base = record(v=V + 3)
+    (finding,) = findings_of(
+        SLUG, dataclasses.replace(base, fit=FitRecord(validation_split=0.3, has_validation=True))
+    )
+    names = {"X": X, "y": Y, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert sorted(names["X"][:, 0]) == sorted(X[:, 0])
+    assert np.array_equal(names["X"][:, 0], names["y"])
+
+
+def test_targets_scaled_on_one_side_only():
+    (finding,) = found(w=80 * W + 150)
+    names = {"y": Y, "y_val": 80 * W + 150, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert names["y_val"].mean() == pytest.approx(Y.mean())
+    assert names["y_val"].std() == pytest.approx(Y.std())

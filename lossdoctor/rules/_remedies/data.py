@@ -9,7 +9,7 @@ from lossdoctor.evidence.target_scale import ScaledTarget
 from lossdoctor.finding import Remedy
 from lossdoctor.rules._remedies.code import compile_code
 
-_ALL_BUT_FEATURES = "tuple(range(values.ndim - 1))"
+_ALL_BUT_FEATURES = "tuple(range(max(values.ndim - 1, 1)))"
 _SKEWED = 2.0
 _FEW_ROWS = 0.05
 
@@ -37,6 +37,7 @@ def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
             "weights are made for inputs around 1, and pixels have a range known in advance.",
             code=_apply(scaled, setup, "", '{}.astype("float32") / 255'),
         )
+    axes = "0" if len(scaled.summary.shape) < 2 else "tuple(range(values.ndim - 1))"
     return Remedy(
         text="Standardize each feature with the mean and standard deviation of the training rows, "
         "and put everything the model sees later through the same numbers; this cures every rate "
@@ -45,7 +46,7 @@ def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
             scaled,
             setup,
             'values = np.asarray({X}, dtype="float64")\n'
-            f"mean, std = (f(values, axis={_ALL_BUT_FEATURES}) for f in (np.mean, np.std))\n"
+            f"mean, std = values.mean(axis={axes}), values.std(axis={axes})\n"
             "std = np.where(std > 0, std, 1.0)  # constant features become 0\n",
             '((np.asarray({}) - mean) / std).astype("float32")',
         ),
@@ -123,6 +124,26 @@ def clip_inputs(place: str, setup: Setup) -> Remedy:
             f"{x} = (np.clip({x}, low, high) - mean) / std"
             for x in (name + place for name in setup.sides("X"))
         ),
+    )
+
+
+def split_again(setup: Setup, why: str) -> Remedy:
+    """Shuffle before the validation rows are split off."""
+    if setup.fit.validation_split:
+        return Remedy(
+            text=f"Shuffle before splitting{why}: `validation_split` takes the tail as it stands.",
+            code="order = np.random.default_rng(0).permutation(len(X))\n"
+            "X, y = np.asarray(X)[order], np.asarray(y)[order]"
+            if len(setup.model.inputs) == len(setup.model.outputs) == 1
+            else "",
+        )
+    return Remedy(
+        text=f"Shuffle before splitting{why}.",
+        code="from sklearn.model_selection import train_test_split\n"
+        "share = len(X_val) / (len(X) + len(X_val))\n"
+        "X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])\n"
+        "X, X_val, y, y_val = train_test_split(X, y, test_size=share, random_state=0, "
+        "stratify=np.argmax(y, axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y)",
     )
 
 

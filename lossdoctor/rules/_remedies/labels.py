@@ -211,11 +211,7 @@ def contract_code(setup: Setup, head: Head, contract: Contract) -> str:
 
 def encode_lines(setup: Setup, expression: str) -> list[str]:
     """`y = expression` for the training labels, and for those of the validation data if any."""
-    fit = setup.fit
-    # A run that ended before its first validation cannot tell that it has none.
-    unreached = fit.stopped is not None and fit.completed_epochs == 0
-    names = setup.sides("y") if fit.has_validation is not False or unreached else ["y"]
-    return [f"{name} = {expression.replace('{y}', name)}" for name in names]
+    return [f"{name} = {expression.replace('{y}', name)}" for name in setup.known_sides("y")]
 
 
 def _compile_line(setup: Setup, head: Head, contract: Contract) -> str:
