@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor.cases.data import Data, one_hot
-from lossdoctor.cases.recipe import Recipe, Spec
+from lossdoctor.cases.recipe import Layers, Recipe, Spec
 from lossdoctor.cases.score import Array
 
 Fault = Callable[[Recipe], Recipe]
@@ -26,10 +26,20 @@ def both(first: Fault, second: Fault) -> Fault:
 
 
 def head(**changes: Any) -> Fault:
-    """Other arguments of the last layer."""
-    return lambda recipe: replace(
-        recipe, layers=(*recipe.layers[:-1], recipe.layers[-1].but(**changes))
-    )
+    """Other arguments of the head."""
+    return around_head(lambda below, head, above: (*below, head.but(**changes), *above))
+
+
+def around_head(change: Callable[[Layers, Spec, Layers], Layers]) -> Fault:
+    """Other layers, made of those below the head, the head, and what an `after_head` put above."""
+
+    def fault(recipe: Recipe) -> Recipe:
+        layers = recipe.layers
+        at = max((i for i, spec in enumerate(layers) if "units" in spec.arguments), default=-1)
+        at %= len(layers)
+        return replace(recipe, layers=change(layers[:at], layers[at], layers[at + 1 :]))
+
+    return fault
 
 
 def hidden(class_name: str = "Dense", **changes: Any) -> Fault:
@@ -52,7 +62,7 @@ def every_layer(**changes: Any) -> Fault:
 
 def before_head(spec: Spec) -> Fault:
     """One more layer between the last hidden layer and the head."""
-    return lambda recipe: replace(recipe, layers=(*recipe.layers[:-1], spec, recipe.layers[-1]))
+    return around_head(lambda below, head, above: (*below, spec, head, *above))
 
 
 def after_head(spec: Spec) -> Fault:

@@ -41,6 +41,9 @@ class Spec:
         return maker(**{name: build(value) for name, value in self.arguments.items()})
 
 
+Layers = tuple[Spec, ...]
+
+
 def build(value: Any) -> Any:
     """`value`, or what it builds if it is a spec."""
     return value.build() if isinstance(value, Spec) else value

@@ -10,9 +10,9 @@ import numpy as np
 
 from lossdoctor.cases.data import Array, Data, one_hot
 from lossdoctor.cases.random.tasks import Random, Task, draw_task
-from lossdoctor.cases.recipe import Recipe, Spec, layer, loss
+from lossdoctor.cases.recipe import Layers, Recipe, Spec, layer, loss
 
-Layers = tuple[Spec, ...]
+RECURRENT = {"layers.LSTM", "layers.GRU", "layers.SimpleRNN"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,8 @@ def draw_setup(random: Random) -> SetUp:
         validates=not task.tiny and random.random() < 0.7,
         score=task.score,
     )
-    return SetUp(task=task, raw=task.data, variant=ending.variant, recipe=recipe)
+    setup = SetUp(task=task, raw=task.data, variant=ending.variant, recipe=recipe)
+    return _rarely(setup, random)
 
 
 def _chance(random: Random, share: float) -> bool:
@@ -316,6 +317,39 @@ def _recurrent_or_not(random: Random, pooling: bool = False) -> Layers:
     if kind == "Flatten" or _chance(random, 0.4):
         return (*reading, _dense(int(random.choice([16, 32])), "relu", random))
     return reading
+
+
+# What is rare ---------------------------------------------------------------------------------
+
+
+def _rarely(setup: SetUp, random: Random) -> SetUp:
+    """Thousands of epochs, sequences of unequal length; drawn last, so that most stay the same."""
+    recipe = setup.recipe
+    if setup.task.tiny and _chance(random, 0.12):
+        epochs = round(10 ** random.uniform(2.5, 3.48))
+        return replace(setup, recipe=replace(recipe, epochs=epochs))
+    first = recipe.layers[0].maker
+    if setup.task.name == "sensors" and first in RECURRENT and _chance(random, 0.5):
+        return _cut_short(setup, random)
+    return setup
+
+
+def _cut_short(setup: SetUp, random: Random) -> SetUp:
+    """Every sequence ends somewhere in its second half; zeros follow, which a layer masks."""
+    steps = setup.raw.X.shape[1]
+    seed = int(random.integers(2**31))
+
+    def cut(X: Array) -> Array:
+        ends = np.random.default_rng(seed).integers(steps // 2, steps + 1, size=(len(X), 1, 1))
+        return np.where(np.arange(steps)[None, :, None] < ends, X, 0.0)
+
+    data = _inputs(setup.recipe.data(), cut)
+    masked = (layer("Masking"), *setup.recipe.layers)
+    return replace(
+        setup,
+        raw=_inputs(setup.raw, cut),
+        recipe=replace(setup.recipe, data=lambda: data, layers=masked),
+    )
 
 
 # How it is trained ----------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from lossdoctor.cases.faults import (
     Fault,
     after_head,
+    around_head,
     before_head,
     both,
     head,
@@ -20,9 +20,9 @@ from lossdoctor.cases.faults import (
     setting,
 )
 from lossdoctor.cases.random.fault import fault
-from lossdoctor.cases.random.setups import SetUp
+from lossdoctor.cases.random.setups import RECURRENT, SetUp
 from lossdoctor.cases.random.tasks import Random
-from lossdoctor.cases.recipe import Recipe, Spec, layer
+from lossdoctor.cases.recipe import Spec, layer
 from lossdoctor.finding import Stage
 
 _step_size = partial(fault, Stage.STEP_SIZE)
@@ -30,7 +30,6 @@ _architecture = partial(fault, Stage.ARCHITECTURE)
 _budget = partial(fault, Stage.BUDGET)
 
 _WITH_WEIGHTS = {"layers.Dense", "layers.Conv1D", "layers.Conv2D"}
-_RECURRENT = {"layers.LSTM", "layers.GRU", "layers.SimpleRNN"}
 
 
 def _hidden(setup: SetUp, makers: set[str] = _WITH_WEIGHTS) -> tuple[Spec, ...]:
@@ -39,13 +38,13 @@ def _hidden(setup: SetUp, makers: set[str] = _WITH_WEIGHTS) -> tuple[Spec, ...]:
 
 def _each_hidden(change: Callable[[Spec], Spec], makers: set[str] = _WITH_WEIGHTS) -> Fault:
     """Every layer of these kinds below the head, changed."""
-
-    def fault(recipe: Recipe) -> Recipe:
-        *below, last = recipe.layers
-        changed = (change(spec) if spec.maker in makers else spec for spec in below)
-        return replace(recipe, layers=(*changed, last))
-
-    return fault
+    return around_head(
+        lambda below, head, above: (
+            *(change(spec) if spec.maker in makers else spec for spec in below),
+            head,
+            *above,
+        )
+    )
 
 
 # Step size ------------------------------------------------------------------------------------
@@ -141,12 +140,12 @@ def _sigmoid_stack(setup: SetUp, random: Random) -> Fault | None:
     stack = tuple(
         layer("Dense", units=width, activation="sigmoid") for _ in range(random.integers(4, 10))
     )
-    return lambda recipe: replace(recipe, layers=(*recipe.layers[:-1], *stack, recipe.layers[-1]))
+    return around_head(lambda below, head, above: (*below, *stack, head, *above))
 
 
 @_architecture("missing_hidden_activation")
 def _no_hidden_activation(setup: SetUp, random: Random) -> Fault | None:
-    if not _hidden(setup, {"layers.Dense"}) or _hidden(setup, _RECURRENT):
+    if not _hidden(setup, {"layers.Dense"}) or _hidden(setup, RECURRENT):
         return None
     return _each_hidden(lambda spec: spec.but(activation="linear"))
 
@@ -163,7 +162,7 @@ def _biases_that_kill(setup: SetUp, random: Random) -> Fault | None:
 def _frozen(setup: SetUp, random: Random) -> Fault | None:
     if not _hidden(setup):
         return None
-    body = _each_hidden(lambda spec: spec.but(trainable=False), _WITH_WEIGHTS | _RECURRENT)
+    body = _each_hidden(lambda spec: spec.but(trainable=False), _WITH_WEIGHTS | RECURRENT)
     return both(body, head(trainable=False)) if random.random() < 0.5 else body
 
 
@@ -210,9 +209,9 @@ def _normalized_over_few_rows(setup: SetUp, random: Random) -> Fault | None:
 
 @_architecture("relu_recurrent")
 def _relu_recurrent(setup: SetUp, random: Random) -> Fault | None:
-    if not _hidden(setup, _RECURRENT):
+    if not _hidden(setup, RECURRENT):
         return None
-    return _each_hidden(lambda spec: spec.but(activation="relu"), _RECURRENT)
+    return _each_hidden(lambda spec: spec.but(activation="relu"), RECURRENT)
 
 
 # Budget ---------------------------------------------------------------------------------------
