@@ -222,10 +222,12 @@ def _few_of_class(label: int, count: int) -> Callable[[Array], Array]:
 
 @_data("too_few_examples", "overfitting", "overconfidence")
 def _few_rows(setup: SetUp, random: Random) -> Fault | None:
+    """Hardly any rows, and more epochs in return: the rows are what is missing, not the steps."""
     if setup.task.tiny or setup.variant == "reconstruction":
         return None
     count = int(random.integers(6, 25))
-    return rows(lambda y: np.arange(len(y))[:count])
+    epochs = max(setup.recipe.epochs, 150)
+    return both(rows(lambda y: np.arange(len(y))[:count]), setting(epochs=epochs))
 
 
 # Validation rows ------------------------------------------------------------------------------
