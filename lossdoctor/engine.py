@@ -12,6 +12,7 @@ import numpy as np
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.finding import Finding, Outcome
+from lossdoctor.probability import with_probability
 from lossdoctor.ranking import rank
 from lossdoctor.record.run import RunRecord
 from lossdoctor.rules import Rule, default_rules, rule_classes
@@ -67,8 +68,10 @@ def diagnose_record(
             found, outcome = _run(rule, evidence, rule.slug() in ignored)
         findings += found
         outcomes.append(outcome)
+    ranked = rank(findings, {rule.slug(): rule.explains for rule in chosen})
+    as_shipped = {rule.slug() for rule in set(chosen) & set(default_rules())}
     return Diagnosis(
-        findings=rank(findings, {rule.slug(): rule.explains for rule in chosen}),
+        findings=with_probability(ranked, record.source, as_shipped),
         outcomes=tuple(outcomes),
     )
 

@@ -79,6 +79,7 @@ class Finding:
 
     `message` is one sentence with the numbers. `explains` are the slugs of other present findings
     this one causes; `explained_by` is the slug of the finding that causes this one.
+    `probability` is that of naming a root cause, where it was calibrated (see `probability.py`).
     """
 
     rule: str
@@ -92,6 +93,7 @@ class Finding:
     onset: Onset | None = None
     explains: tuple[str, ...] = ()
     explained_by: str | None = None
+    probability: float | None = None
 
     @property
     def margin(self) -> float:

@@ -8,7 +8,7 @@ import pytest
 import lossdoctor
 
 ROOT = Path(lossdoctor.__file__).parent
-ORDER = ["record", "evidence", "finding", "rules", "ranking", "engine", "report"]
+ORDER = ["record", "evidence", "finding", "rules", "ranking", "probability", "engine", "report"]
 WAYS_IN = {
     "callback", "check", "sources", "tensorboard", "cases", "demo", "validation", "__main__", "cli",
 }  # fmt: skip

@@ -109,8 +109,7 @@ def _template(name: str) -> jinja2.Template:
     environment.filters |= {
         "prose": _prose,
         "comparison": wording.comparison,
-        "onset": wording.onset,
-        "layers": wording.layers,
+        "context": wording.context,
         "about": _about,
         "identity": id,
         "svg": lambda panel: Markup(plots.svg(panel)),

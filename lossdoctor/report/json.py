@@ -68,6 +68,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "onset": {"epoch": onset.epoch, "step": onset.step} if onset else None,
         "explains": list(finding.explains),
         "explained_by": finding.explained_by,
+        "probability": finding.probability,
     }
 
 

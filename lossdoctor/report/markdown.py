@@ -55,9 +55,8 @@ def _finding(finding: Finding, level: int) -> Iterator[str]:
     if finding.explained_by:
         yield f"Explained by `{finding.explained_by}`."
         yield ""
-    context = [text for text in (wording.onset(finding), wording.layers(finding)) if text]
-    if context:
-        yield f"*{escape(' · '.join(context))}*"
+    if context := wording.context(finding):
+        yield f"*{escape(context)}*"
         yield ""
     if finding.measurements:
         yield "| measured | value | unit |"

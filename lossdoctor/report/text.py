@@ -114,9 +114,8 @@ class _Writer:
     def _finding(self, finding: Finding) -> list[Text]:
         lines = self._title(finding)
         lines += self._block(finding.message, "  ")
-        context = [text for text in (wording.onset(finding), wording.layers(finding)) if text]
-        if context:
-            lines += self._block(" · ".join(context), "  ", style=_QUIET)
+        if context := wording.context(finding):
+            lines += self._block(context, "  ", style=_QUIET)
         lines += self._measurements(finding)
         # What a finding explains is cured with it.
         most = None if self._verbose else 0 if finding.explained_by else 1

@@ -66,6 +66,13 @@ def layers(finding: Finding, most: int = 6) -> str:
     return f"{noun} {', '.join(finding.layers[:most])}{tail}"
 
 
+def context(finding: Finding) -> str:
+    """When and where, and how probable it is that this is what must be repaired."""
+    known = finding.probability is not None and finding.explained_by is None
+    probability = f"a root cause with probability {finding.probability:.2f}" if known else ""
+    return " · ".join(filter(None, (onset(finding), layers(finding), probability)))
+
+
 def counts(findings: Iterable[Finding]) -> str:
     """`1 error, 2 warnings, 1 note`."""
     severities = [finding.severity for finding in findings]

@@ -92,16 +92,18 @@ def _judge(task: _Task) -> Judged:
     at_best = _trained(healthy, task, tuple(proofs.values()))
     if at_best.measures[healthy.proof.claim] < (healthy.passing or 0.0) or _overtrained(at_best):
         return Judged(index=task.index, title=healthy.title)
-    examination, _ = examine(healthy, task.index, at_best)
+    examination = examine(healthy, task.index, at_best)
     for broken in drawn.broken:
         worse = _trained(broken.case, task, (broken.case.proof,))
         if _hurts(broken.case, worse, at_best):
+            harmful = _harmful(broken, at_best, task)
             return Judged(
                 index=task.index,
                 title=healthy.title,
                 healthy=examination,
-                broken=examine(broken.case, task.index, worse)[0],
-                truth=broken.truth(_harmful(broken, at_best, task)),
+                broken=examine(broken.case, task.index, worse),
+                truth=broken.truth(harmful),
+                causes=broken.causes(harmful),
             )
     return Judged(index=task.index, title=healthy.title, healthy=examination)
 

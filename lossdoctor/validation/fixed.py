@@ -103,12 +103,12 @@ class Row:
     def _misdiagnosis(self, examination: Examination) -> Iterator[str]:
         rank = examination.rank(self._causes)
         if rank is None:
-            first = next((slug for slug, _ in examination.found), "nothing")
+            first = next((f.rule for f in examination.findings), "nothing")
             yield f"{self.case.must_find} not found, but {first}"
         elif rank > 1:
-            yield f"{examination.found[0][0]} ranks before {self.case.must_find}"
+            yield f"{examination.findings[0].rule} ranks before {self.case.must_find}"
         if self.case.found_before_training:
-            before = [slug for slug, _ in examination.found_before]
+            before = [finding.rule for finding in examination.findings_before]
             if not before or before[0] not in self._causes:
                 yield f"check_config says {before[0] if before else 'nothing'}"
         innocent = self.case.must_not_find & set(examination.alarms())
@@ -142,7 +142,7 @@ class ValidationResult:
         ranks = [rank for row in broken for rank in row.ranks]
         quiet = [not e.alarms() for r in self.rows if not r.case.broken for e in r.examinations]
         known = [
-            bool(e.found_before) and e.found_before[0][0] in row._causes
+            bool(e.findings_before) and e.findings_before[0].rule in row._causes
             for row in early
             for e in row.examinations
         ]
@@ -252,7 +252,8 @@ def _examine(task: _Task) -> Examination:
     proofs = _proofs(case)
     # Without one of the measures, a twin has come since to ask for it.
     training = load(kept_at, proofs.keys()) or train(case, seed, proofs.values())
-    examination, found = examine(case, seed, training)
+    examination = examine(case, seed, training)
+    found = examination.findings
     if task.remedies and case.broken and found and found[0].rule == case.must_find:
         remedied = _remedied(case, seed, found[0], training)
         examination = replace(examination, remedied=remedied)

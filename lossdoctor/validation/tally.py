@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lossdoctor.finding import Severity
+from lossdoctor.validation.reliability import Reliability
 from lossdoctor.validation.training import Examination
 from lossdoctor.validation.words import share
 
@@ -23,7 +24,8 @@ class Judged:
     """One drawn case.
 
     `healthy` is None when the set-up did not train well enough to count, `broken` when no fault
-    hurt it. `truth` are the slugs that are right, the most fitting one first.
+    hurt it. `truth` are the slugs that are right as the first finding, the most fitting one first;
+    `causes` are those of every fault that does harm.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Judged:
     healthy: Examination | None = None
     broken: Examination | None = None
     truth: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     @property
     def first(self) -> str:
@@ -50,14 +53,14 @@ class Judged:
     @property
     def right_before(self) -> bool:
         """Whether `check_config` alone names the root cause first."""
-        found = self.broken.found_before if self.broken else ()
-        return bool(found) and found[0][0] in self.truth
+        found = self.broken.findings_before if self.broken else ()
+        return bool(found) and found[0].rule in self.truth
 
 
 def _first(examination: Examination | None) -> str:
     """The first finding that accuses: INFO says itself that there is nothing to fix."""
-    found = examination.found if examination else ()
-    return next((slug for slug, level in found if level >= Severity.WARNING), NOTHING)
+    found = examination.findings if examination else ()
+    return next((f.rule for f in found if f.severity >= Severity.WARNING), NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,21 @@ class RandomResult:
             healthy=healthy,
         )
 
+    def reliability(self, source: str) -> Reliability:
+        """How the probabilities held, after training (`"run"`) or before it (`"config"`)."""
+        told = (
+            (finding, causes)
+            for judged in self.judged
+            for run, causes in ((judged.healthy, ()), (judged.broken, judged.causes))
+            if run
+            for finding in (run.findings if source == "run" else run.findings_before)
+        )
+        return Reliability.of(
+            (finding.probability, finding.rule in causes)
+            for finding, causes in told
+            if finding.probability is not None
+        )
+
     def confusions(self) -> Counter[tuple[str, str]]:
         """How often which true cause met which wrong first finding."""
         wrong = (judged for judged in self.broken if not judged.right)
@@ -178,6 +196,17 @@ class RandomResult:
         if confusions.row_count:
             console.print("\nConfusions", style="bold")
             console.print(confusions)
+        for source, when in (("run", "after training"), ("config", "by check_config alone")):
+            reliability = self.reliability(source)
+            bins = table("probability", "findings", "said", "true")
+            for b in reliability.bins:
+                bins.add_row(
+                    f"{b.low:.1f}-{b.high:.1f}", str(b.findings), f"{b.said:.2f}", f"{b.true:.2f}"
+                )
+            if bins.row_count:
+                error = f"expected calibration error {reliability.error:.3f}"
+                console.print(f"\nProbability of being a root cause, {when}: {error}", style="bold")
+                console.print(bins)
         wrong = table("case", "what is wrong")
         for name, text in self._wrong():
             wrong.add_row(name, Text(text))

@@ -37,15 +37,15 @@ _Result = TypeVar("_Result")
 class Examination:
     """What the doctor said of one case trained from one seed.
 
-    `found` and `found_before` (by `check_config` alone) are slugs and severities in ranked order.
-    `measures` holds the numbers of the proofs by their claim, `remedied` the twin's own after the
-    first remedy. `trouble` says why training, checking or the remedy raised.
+    `findings` and `findings_before` (by `check_config` alone) are ranked. `measures` holds the
+    numbers of the proofs by their claim, `remedied` the twin's own after the first remedy.
+    `trouble` says why training, checking or the remedy raised.
     """
 
     case: str
     seed: int
-    found: tuple[tuple[str, Severity], ...] = ()
-    found_before: tuple[tuple[str, Severity], ...] = ()
+    findings: tuple[Finding, ...] = ()
+    findings_before: tuple[Finding, ...] = ()
     failed_rules: tuple[str, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
     remedied: float | None = None
@@ -53,12 +53,12 @@ class Examination:
 
     def alarms(self) -> tuple[str, ...]:
         """Slugs of WARNING and ERROR, before and after training."""
-        both = (*self.found, *self.found_before)
-        return tuple(dict.fromkeys(slug for slug, level in both if level >= Severity.WARNING))
+        both = (*self.findings, *self.findings_before)
+        return tuple(dict.fromkeys(f.rule for f in both if f.severity >= Severity.WARNING))
 
     def rank(self, slugs: Sequence[str]) -> int | None:
         """Place of the first finding of one of these rules, counted from 1."""
-        ranked = dict.fromkeys(slug for slug, _ in self.found)
+        ranked = dict.fromkeys(finding.rule for finding in self.findings)
         return next((place for place, slug in enumerate(ranked, 1) if slug in slugs), None)
 
 
@@ -133,20 +133,19 @@ def noting(trouble: dict[str, str], place: str) -> Iterator[None]:
         trouble[place] = f"{type(error).__name__}: {first_line[:200]}"
 
 
-def examine(case: Case, seed: int, training: Training) -> tuple[Examination, tuple[Finding, ...]]:
-    """What the doctor says of the records, and the findings after training themselves."""
+def examine(case: Case, seed: int, training: Training) -> Examination:
+    """What the doctor says of the records."""
     found, failed = _findings(training.run)
     before, failed_before = _findings(training.before)
-    examination = Examination(
+    return Examination(
         case=case.name,
         seed=seed,
-        found=tuple((f.rule, f.severity) for f in found),
-        found_before=tuple((f.rule, f.severity) for f in before),
+        findings=found,
+        findings_before=before,
         failed_rules=tuple(dict.fromkeys((*failed, *failed_before))),
         measures=training.measures,
         trouble=training.trouble,
     )
-    return examination, found
 
 
 def _findings(record: RunRecord | None) -> tuple[tuple[Finding, ...], tuple[str, ...]]:

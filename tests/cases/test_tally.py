@@ -5,14 +5,24 @@ import io
 import pytest
 from rich.console import Console
 
-from lossdoctor.finding import Severity
+from lossdoctor.finding import Finding, Severity, Stage
 from lossdoctor.validation import Examination, Judged, RandomResult, validate_random
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 
+def said(*found):
+    return tuple(
+        Finding(rule=rule, title=rule, severity=severity, stage=Stage.DATA, message="", **more)
+        for rule, severity, *probability in found
+        for more in [{"probability": p} for p in probability] or [{}]
+    )
+
+
 def run(*found, before=(), **more):
-    return Examination(case="random-1-0", seed=0, found=found, found_before=before, **more)
+    return Examination(
+        case="random-1-0", seed=0, findings=said(*found), findings_before=said(*before), **more
+    )
 
 
 def judged(truth, *found, healthy=(), **more):
@@ -58,6 +68,23 @@ def test_information_ahead_of_the_cause_is_no_accusation():
 
 def test_information_alone_finds_nothing():
     assert judged("undertrained", ("undertrained", INFO)).first == "(nothing)"
+
+
+def test_reliability_counts_every_cause_and_holds_healthy_runs_against_it():
+    second = Judged(
+        index=0,
+        title="iris",
+        healthy=run(("overfitting", WARNING, 0.35)),
+        broken=run(("frozen_model", ERROR, 0.95), ("dead_units", WARNING, 0.31), ("x", INFO)),
+        truth=("frozen_model",),
+        causes=("frozen_model", "dead_units"),
+    )
+    reliability = RandomResult(judged=(second,)).reliability("run")
+    low, high = reliability.bins
+    assert (low.findings, low.said, low.true) == (2, pytest.approx(0.33), 0.5)
+    assert (high.findings, high.true) == (1, 1.0)
+    assert reliability.error == pytest.approx((2 * 0.17 + 0.05) / 3)
+    assert not len(RandomResult(judged=(second,)).reliability("config"))
 
 
 def test_recall_and_precision_of_each_rule():

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from lossdoctor.cases import get_case
-from lossdoctor.finding import Severity
+from lossdoctor.finding import Finding, Severity, Stage
 from lossdoctor.validation import Examination, Row, ValidationResult, validate
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -15,12 +15,19 @@ HEALTHY = get_case("circles-bce")
 CLAIM = BROKEN.proof.claim
 
 
+def said(found):
+    return tuple(
+        Finding(rule=rule, title=rule, severity=severity, stage=Stage.DATA, message="")
+        for rule, severity in found
+    )
+
+
 def examination(case, found, *, before=None, score=0.5, **more):
     return Examination(
         case=case.name,
         seed=1,
-        found=tuple(found),
-        found_before=tuple(found if before is None else before),
+        findings=said(found),
+        findings_before=said(found if before is None else before),
         measures={CLAIM: score},
         **more,
     )

@@ -52,9 +52,17 @@ class Broken:
             harmful: For each fault, whether it does harm alone. Of two that do, the one to be
                 repaired first is right; where only both together do harm, either is.
         """
-        first = next((f for f, hurts in zip(self.faults, harmful) if hurts), None)
-        named = self.faults if first is None else (first,)
-        return tuple(dict.fromkeys(slug for fault in named for slug in fault.truth))
+        hurting = [fault for fault, hurts in zip(self.faults, harmful) if hurts]
+        return _slugs(hurting[:1] or self.faults)
+
+    def causes(self, harmful: Sequence[bool]) -> tuple[str, ...]:
+        """The slugs of every fault that does harm alone, or of both where neither does."""
+        hurting = [fault for fault, hurts in zip(self.faults, harmful) if hurts]
+        return _slugs(hurting or self.faults)
+
+
+def _slugs(faults: Sequence[RandomFault]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(slug for fault in faults for slug in fault.truth))
 
 
 @dataclass(frozen=True, kw_only=True)
