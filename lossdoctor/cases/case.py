@@ -128,6 +128,7 @@ class Case:
         fault: What is wrong with it; empty for a healthy case.
         must_find: Slug of the rule that names the root cause; must rank first.
         also_right: Slugs that name the same cause from another side.
+        symptoms: Slugs that must be named as well, at any place and severity.
         must_not_find: Slugs that would be a false accusation.
         found_before_training: Whether `check_config` alone must find it.
         healthy: Name of the healthy twin, None for a healthy case.
@@ -141,6 +142,7 @@ class Case:
     fault: str = ""
     must_find: str | None = None
     also_right: tuple[str, ...] = ()
+    symptoms: tuple[str, ...] = ()
     must_not_find: frozenset[str] = frozenset()
     found_before_training: bool = False
     healthy: str | None = None
@@ -151,6 +153,11 @@ class Case:
     def broken(self) -> bool:
         """Whether this is a twin with a fault."""
         return self.healthy is not None
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        """Slugs of which one must rank first."""
+        return (self.must_find, *self.also_right) if self.must_find else ()
 
     @property
     def proof(self) -> Proof:

@@ -177,6 +177,13 @@ def tokens() -> Data:
     return split(ids, (low.mean(axis=1) > 0.5).astype(int), 2000)
 
 
+def padded_tokens() -> Data:
+    """The same sequences with ids from 1, padded in front to 60 with id 0."""
+    data = tokens()
+    X, X_val = (np.pad(ids + 1, ((0, 0), (40, 0))) for ids in (data.X, data.X_val))
+    return Data(X=X, y=data.y, X_val=X_val, y_val=data.y_val)
+
+
 def diabetes() -> Data:
     """scikit-learn's diabetes table: 10 standardized features, a target of 25 to 346 units."""
     from sklearn.datasets import load_diabetes

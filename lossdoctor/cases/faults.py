@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor.cases.data import Data, one_hot
-from lossdoctor.cases.recipe import Layers, Recipe, Spec
+from lossdoctor.cases.recipe import Layers, Model, Recipe, Spec
 from lossdoctor.cases.score import Array
 
 Fault = Callable[[Recipe], Recipe]
@@ -93,6 +93,18 @@ def source(data: Callable[[], Data]) -> Fault:
 def everywhere(*, X: Any = None, y: Any = None) -> Fault:
     """Inputs or targets changed alike in training and held-out rows."""
     return both(training(X=X, y=y), held_out(X=X, y=y))
+
+
+def unfitting(change: Fault) -> Fault:
+    """Data changed, and a model that was built for what they were."""
+
+    def fault(recipe: Recipe) -> Recipe:
+        def assemble(changed: Recipe, data: Data) -> Model:
+            return recipe.model(recipe.data())
+
+        return replace(change(recipe), assemble=assemble)
+
+    return fault
 
 
 def training(*, X: Any = None, y: Any = None) -> Fault:

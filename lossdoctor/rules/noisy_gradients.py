@@ -47,10 +47,11 @@ class NoisyGradients(Rule):
         source="McCandlish et al.: below 1 a larger batch pays off in fewer steps",
     )
     swing: float = threshold(
-        0.05,
+        0.02,
         fires="above",
         unit="of a constant prediction's loss, from epoch to epoch",
-        source="1,428 runs of random MLPs: 98 % of those that learned their task stay below 0.014",
+        source="1,428 runs of random MLPs: 98 % of those that learned their task stay below 0.014; "
+        "batches of one example in the regression tutorial jump by 0.023 and cost half of R²",
     )
     remaining: float = threshold(
         0.3,

@@ -68,11 +68,7 @@ class Row:
     @property
     def ranks(self) -> tuple[int | None, ...]:
         """Place of the root cause for each seed."""
-        return tuple(e.rank(self._causes) for e in self.examinations)
-
-    @property
-    def _causes(self) -> tuple[str, ...]:
-        return (self.case.must_find or "", *self.case.also_right)
+        return tuple(e.rank(self.case.right_answers) for e in self.examinations)
 
     def mean(self, of: Sequence[Examination]) -> float | None:
         """The proof's number, averaged over the seeds."""
@@ -90,6 +86,8 @@ class Row:
         for place in ("check", "record", "remedy", *(() if self.case.broken else ("fit",))):
             if place in examination.trouble:
                 yield f"{place}: {examination.trouble[place]}"
+        named = {finding.rule for finding in examination.findings}
+        yield from (f"{slug} not named" for slug in self.case.symptoms if slug not in named)
         if self.case.broken:
             yield from self._misdiagnosis(examination)
             if twin is not None:
@@ -101,7 +99,7 @@ class Row:
                 yield f"score {score:.3g} below {self.case.passing:g}"
 
     def _misdiagnosis(self, examination: Examination) -> Iterator[str]:
-        rank = examination.rank(self._causes)
+        rank = examination.rank(self.case.right_answers)
         if rank is None:
             first = next((f.rule for f in examination.findings), "nothing")
             yield f"{self.case.must_find} not found, but {first}"
@@ -109,7 +107,7 @@ class Row:
             yield f"{examination.findings[0].rule} ranks before {self.case.must_find}"
         if self.case.found_before_training:
             before = [finding.rule for finding in examination.findings_before]
-            if not before or before[0] not in self._causes:
+            if not before or before[0] not in self.case.right_answers:
                 yield f"check_config says {before[0] if before else 'nothing'}"
         innocent = self.case.must_not_find & set(examination.alarms())
         yield from (f"false alarm: {slug}" for slug in sorted(innocent))
@@ -142,7 +140,7 @@ class ValidationResult:
         ranks = [rank for row in broken for rank in row.ranks]
         quiet = [not e.alarms() for r in self.rows if not r.case.broken for e in r.examinations]
         known = [
-            bool(e.findings_before) and e.findings_before[0].rule in row._causes
+            bool(e.findings_before) and e.findings_before[0].rule in row.case.right_answers
             for row in early
             for e in row.examinations
         ]
@@ -251,13 +249,15 @@ def _examine(task: _Task) -> Examination:
     kept_at = stem(task.folder, case, seed)
     proofs = _proofs(case)
     # Without one of the measures, a twin has come since to ask for it.
-    training = load(kept_at, proofs.keys()) or train(case, seed, proofs.values())
+    training = load(kept_at, proofs.keys())
+    if training is None:
+        training = train(case, seed, proofs.values())
+        save(kept_at, training)
     examination = examine(case, seed, training)
-    found = examination.findings
-    if task.remedies and case.broken and found and found[0].rule == case.must_find:
-        remedied = _remedied(case, seed, found[0], training)
+    if task.remedies and case.broken and examination.rank(case.right_answers) == 1:
+        remedied = _remedied(case, seed, examination.findings[0], training)
         examination = replace(examination, remedied=remedied)
-    save(kept_at, training)
+        save(kept_at, training)
     return examination
 
 
@@ -268,11 +268,10 @@ def _proofs(case: Case) -> dict[str, Proof]:
 
 
 def _remedied(case: Case, seed: int, finding: Finding, training: Training) -> float | None:
+    """The proof's number after pasting the finding's first remedy; None where it has no code."""
     training.trouble.pop("remedy", None)
     code = finding.remedies[0].code if finding.remedies else ""
-    if not code:
-        training.trouble["remedy"] = "the first remedy has no code"
-    elif code not in training.remedied:
+    if code and code not in training.remedied:
         trial = fresh(case, seed)
         with noting(training.trouble, "remedy"):
             trial.apply(code)

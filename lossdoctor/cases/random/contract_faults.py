@@ -11,7 +11,8 @@ from lossdoctor.cases.random.fault import fault
 from lossdoctor.cases.random.setups import SetUp
 from lossdoctor.cases.random.tasks import Random
 from lossdoctor.cases.recipe import Recipe, Spec, layer, loss
-from lossdoctor.cases.twins import METRIC_HONESTY, PROBABILITIES, broadcasting_loss
+from lossdoctor.cases.twins.contract import broadcasting_loss
+from lossdoctor.cases.twins.proofs import METRIC_HONESTY, PROBABILITIES
 from lossdoctor.finding import Stage
 
 _contract = partial(fault, Stage.CONTRACT)
