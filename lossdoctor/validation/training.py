@@ -82,16 +82,17 @@ def train(case: Case, seed: int, proofs: Iterable[Proof]) -> Training:
 
     training = Training()
     trial = fresh(case, seed)
-    with noting(training.trouble, "check"):
-        training.before = check_config(
-            trial.model,
-            trial.y,
-            x=trial.X,
-            validation_data=(trial.X_val, trial.y_val) if trial.validates else None,
-            epochs=trial.epochs,
-            batch_size=trial.batch_size,
-            **trial.fit_options,
-        ).record
+    if trial.y is not None:
+        with noting(training.trouble, "check"):
+            training.before = check_config(
+                trial.model,
+                trial.y,
+                x=trial.X,
+                validation_data=(trial.X_val, trial.y_val) if trial.validates else None,
+                epochs=trial.epochs,
+                batch_size=trial.batch_size,
+                **trial.fit_options,
+            ).record
     trial = fresh(case, seed)
     doctor = LossDoctor(verbose=0)
     with noting(training.trouble, "fit"):

@@ -29,7 +29,7 @@ from lossdoctor.cases.twins.proofs import (
     SIGHT,
     less_likely,
 )
-from lossdoctor.cases.twins.twin import Twin, before_training
+from lossdoctor.cases.twins.twin import Twin, before_training, in_training
 
 
 def broadcasting_loss() -> Any:
@@ -54,7 +54,7 @@ _NO_LOGITS = "a linear head without from_logits=True"
 _ONE_UNIT = "softmax over one unit"
 
 CONTRACT = (
-    *before_training(
+    *in_training(
         "missing_targets",
         Twin(
             "control/grey-autoencoder/no-targets",
@@ -65,9 +65,9 @@ CONTRACT = (
     *before_training(
         "input_shape",
         Twin(
-            "sine-lstm/no-feature-axis",
-            unfitting(everywhere(X=lambda X: X[..., 0])),
-            "windows of shape (n, 100) for a model that reads (n, 100, 1)",
+            "control/images-0-255-rescaled/flattened-images",
+            unfitting(everywhere(X=lambda X: X.reshape(len(X), -1))),
+            "images of shape (n, 64) for a model that reads (n, 8, 8, 1)",
         ),
     ),
     *before_training(
