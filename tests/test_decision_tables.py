@@ -23,6 +23,7 @@ from tests.records import (
     chain,
     config_record,
     dense,
+    history,
     history_record,
     layer,
     mlp,
@@ -30,6 +31,7 @@ from tests.records import (
     trained,
     unit_series,
     variables,
+    weighted,
     with_weights,
 )
 
@@ -38,6 +40,8 @@ X = RANDOM.normal(size=(500, 20))
 Y = X[:, 0] + 0.1 * RANDOM.normal(size=500)
 BITS = (X[:, 0] > 0).astype(int)
 IDS = np.arange(500) % 3
+SOFT = 0.1 / 3 + 0.9 * np.eye(3)[IDS]
+BINARY, SPARSE = "binary_crossentropy", "sparse_categorical_crossentropy"
 SIGMOID = mlp(activation="sigmoid")
 SOFTMAX = mlp(units=3, activation="softmax")
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -97,7 +101,7 @@ def validated(loss, val_loss, *, x_val=X, y_val=BITS, **logs):
         loss,
         y=y,
         model=SIGMOID,
-        with_loss="binary_crossentropy",
+        with_loss=BINARY,
         validation=data,
         val_loss=val_loss,
         **logs,
@@ -105,7 +109,7 @@ def validated(loss, val_loss, *, x_val=X, y_val=BITS, **logs):
 
 
 def signs():
-    return run(-FALLING, y=np.where(BITS, 1, -1), model=SIGMOID, with_loss="binary_crossentropy")
+    return run(-FALLING, y=np.where(BITS, 1, -1), model=SIGMOID, with_loss=BINARY)
 
 
 def unknown(loss):
@@ -121,6 +125,70 @@ def masked():
     return dataclasses.replace(
         record, steps=dataclasses.replace(record.steps, epoch_loss_std=np.full(40, 2.0))
     )
+
+
+def recurrent():
+    cell = weighted(layer("cell", "LSTM", activation="relu"), 1, 128)
+    cell = weighted(cell, 32, 128, name="recurrent_kernel")
+    cell = dataclasses.replace(cell, input_shape=(None, 50, 1))
+    return chain(cell, dense("head", 1, 32))
+
+
+def in_half_precision():
+    (output,) = SIGMOID.outputs
+    return dataclasses.replace(SIGMOID, outputs=(dataclasses.replace(output, dtype="float16"),))
+
+
+def frozen():
+    model = with_weights(mlp(), "kernel", trainable=False)
+    layers = tuple(dataclasses.replace(x, trainable=False) for x in model.layers)
+    return dataclasses.replace(model, layers=layers, trainable_parameters=0)
+
+
+def jumping_rate():
+    rates = np.r_[np.full(10, 0.01), np.full(10, 1.0)]
+    loss = np.r_[np.geomspace(1.0, 0.3, 10), np.geomspace(2.0, 9.0, 10)]
+    record = run(loss, ratio=np.geomspace(0.3, 5, 320))
+    return dataclasses.replace(record, history=history(loss=loss, learning_rate=rates))
+
+
+def padded():
+    ids = RANDOM.integers(1, 100, (500, 50))
+    ids[:, 20:] = 0
+    words = layer("words", "Embedding", input_dim=100, output_dim=8)
+    model = chain(
+        words, layer("cell", "GRU"), dense("head", 1, 16, activation="sigmoid"), inputs=50
+    )
+    return run(FLAT, x=ids, y=BITS, ratio=0.01, model=model, with_loss=BINARY)
+
+
+def noisy(loss):
+    """Successive gradients that hardly agree, from batches of 8 among 500."""
+    record = run(loss, ratio=5e-4)
+    series = record.variables
+    moved = np.sqrt(np.sum(series.update_norm**2, axis=1))
+    variables = dataclasses.replace(
+        series,
+        gradient_norm=np.full_like(series.gradient_norm, 1 / np.sqrt(len(series.paths))),
+        curvature_norm=np.r_[np.nan, np.sqrt(1.8) / moved[:-1]],
+    )
+    train = dataclasses.replace(record.train, batch_size=8)
+    return dataclasses.replace(record, variables=variables, train=train)
+
+
+def at_its_floor():
+    record = run(0.6 + 0.01 * FALLING, y=SOFT, model=SOFTMAX, with_loss="categorical_crossentropy")
+    losses = (dataclasses.replace(record.losses[0], baseline=1.1, floor=0.6),)
+    return dataclasses.replace(record, losses=losses)
+
+
+def lagging():
+    """Batch statistics that the training rows themselves do not agree with."""
+    normalization = weighted(layer("norm", "BatchNormalization", momentum=0.9), 20, name="gamma")
+    model = chain(normalization, dense("a", 25, 20, activation="relu"), dense("b", 1, 25))
+    pairing = {"loss": 2.0, "r2": -1.0}
+    validation = config_record(x=X, y=Y).train
+    return run(FALLING, model=model, pairing=pairing, validation=validation, val_loss=TURNING)
 
 
 TURNING = np.r_[np.geomspace(1.0, 0.4, 10), np.geomspace(0.41, 1.5, 30)]
@@ -139,9 +207,7 @@ TABLE = {
         "the inputs hold NaN": (lambda: lost("inputs", x=with_nan(X)), "non_finite_data"),
         "the targets hold NaN": (lambda: lost("targets", y=with_nan(Y)), "non_finite_data"),
         "class ids beyond the head": (
-            lambda: lost(
-                "loss", y=IDS + 1, model=SOFTMAX, with_loss="sparse_categorical_crossentropy"
-            ),
+            lambda: lost("loss", y=IDS + 1, model=SOFTMAX, with_loss=SPARSE),
             "labels_out_of_range",
         ),
         "a logarithm of what the head puts out": (
@@ -155,6 +221,25 @@ TABLE = {
         "the same steps on inputs in the hundreds": (
             lambda: lost("gradients", x=300 * X, ratio=np.geomspace(0.5, 50, 64)),
             "unscaled_inputs",
+        ),
+        "the same steps on targets in the hundreds": (
+            lambda: lost("gradients", y=300 * Y, ratio=np.geomspace(0.5, 50, 64)),
+            "unscaled_targets",
+        ),
+        "the same steps from kernels a hundred times too large": (
+            lambda: lost(
+                "gradients",
+                model=with_weights(
+                    mlp(), "kernel", initializer="RandomNormal", std=30.0, abs_max=90.0
+                ),
+                ratio=np.geomspace(0.5, 50, 64),
+            ),
+            "poor_initialization",
+        ),
+        "relu inside an LSTM": (lambda: lost("forward", model=recurrent()), "relu_recurrent"),
+        "a probability in half precision": (
+            lambda: lost("loss", y=BITS, model=in_half_precision(), with_loss=BINARY),
+            "mixed_precision_head",
         ),
         "sound data, small steps, NaN first in the loss": (lambda: lost("loss"), "non_finite_loss"),
         "weights that were NaN before the first step": (
@@ -170,6 +255,15 @@ TABLE = {
         "the same steps on targets in the hundreds": (
             lambda: run(RISING, y=300 * Y, ratio=np.geomspace(0.3, 5, 320)),
             "unscaled_targets",
+        ),
+        "the same steps on inputs in the hundreds": (
+            lambda: run(RISING, x=300 * X, ratio=np.geomspace(0.3, 5, 320)),
+            "unscaled_inputs",
+        ),
+        "where a schedule makes the rate a hundred times larger": (jumping_rate, "schedule_shock"),
+        "labels beyond what the loss can take": (
+            lambda: run(RISING, y=IDS + 1, model=SOFTMAX, with_loss=SPARSE),
+            "labels_out_of_range",
         ),
         "small steps": (lambda: run(RISING), "diverging_loss"),
         "a history that climbs without end": (
@@ -214,7 +308,7 @@ TABLE = {
                 y=XOR.sum(axis=1) % 2,
                 ratio=0.01,
                 model=mlp(inputs=2, hidden=(), activation="sigmoid"),
-                with_loss="binary_crossentropy",
+                with_loss=BINARY,
                 probes={"linear_fit": 0.0},
             ),
             "missing_hidden_activation",
@@ -232,6 +326,28 @@ TABLE = {
             ),
             "optimizer_settings",
         ),
+        "a learning rate of 0": (
+            lambda: run(FLAT, ratio=0.0, learning_rate=0.0),
+            "optimizer_settings",
+        ),
+        "every layer frozen": (
+            lambda: dataclasses.replace(run(FLAT), model=frozen(), variables=None),
+            "frozen_model",
+        ),
+        "a penalty with a factor of 1": (
+            lambda: run(FLAT, ratio=0.01, model=with_weights(mlp(), "kernel", l2=1.0)),
+            "excessive_regularization",
+        ),
+        "probabilities that the head cannot give": (
+            lambda: run(FLAT, y=BITS, ratio=0.01, with_loss=BINARY),
+            "missing_final_activation",
+        ),
+        "targets that the head cannot reach": (
+            lambda: run(FLAT, y=-np.abs(Y) - 1, ratio=0.01, model=mlp(activation="relu")),
+            "final_activation_range",
+        ),
+        "sequences that end in padding": (padded, "unmasked_padding"),
+        "the entropy of soft labels": (at_its_floor, None),
         "none of these": (lambda: run(FLAT, ratio=0.01), "loss_plateau"),
         "a history at ln 3": (
             lambda: history_record(loss=np.full(20, np.log(3))),
@@ -248,6 +364,14 @@ TABLE = {
             "excessive_dropout",
         ),
         "small steps": (lambda: run(JUMPING, ratio=5e-4), "oscillating_loss"),
+        "batches of few examples whose gradients disagree": (
+            lambda: noisy(JUMPING),
+            "noisy_gradients",
+        ),
+        "jumps of a fiftieth of what was learned": (
+            lambda: run(0.1 + (JUMPING - 0.6) / 50, ratio=5e-4),
+            None,
+        ),
     },
     "validation rising": {
         "its metric worsens too": (
@@ -268,6 +392,15 @@ TABLE = {
             lambda: validated(FALLING, TURNING, y=np.zeros(500), accuracy=HELD, val_accuracy=LOWER),
             "missing_class",
         ),
+        "the training rows are as bad in inference mode": (lagging, "train_inference_gap"),
+        "one epoch": (
+            lambda: validated(FALLING, np.r_[np.geomspace(1, 0.1, 39), 0.15]),
+            None,
+        ),
+        "twenty rows, and no metric": (
+            lambda: validated(FALLING, TURNING, x_val=X[:20], y_val=BITS[:20]),
+            None,
+        ),
         "training labels that contradict their neighbors": (
             lambda: validated(FALLING, TURNING, accuracy=HELD, val_accuracy=LOWER, probes=NOISY),
             "label_noise",
@@ -284,13 +417,36 @@ TABLE = {
             ),
             "metric_task",
         ),
+        "a softmax over one unit, whose logits the loss sees": (
+            lambda: run(FALLING, y=BITS, model=mlp(activation="softmax"), with_loss=BINARY),
+            "single_unit_softmax",
+        ),
+        "one sigmoid for three classes": (
+            lambda: run(FALLING, y=IDS, model=SIGMOID, with_loss=BINARY),
+            "loss_label_encoding",
+        ),
+        "two units for three classes": (
+            lambda: run(FALLING, y=IDS, model=mlp(units=2, activation="softmax"), with_loss=SPARSE),
+            "output_units",
+        ),
+        "continuous targets": (lambda: run(FALLING, metrics=ACCURACY), "metric_task"),
+        "a loss well below a constant's, from decisions at chance": (
+            lambda: run(
+                FALLING,
+                y=BITS,
+                model=SIGMOID,
+                with_loss=BINARY,
+                pairing={"error_rate": 0.5, "chance_error_rate": 0.5},
+            ),
+            "loss_metric_divergence",
+        ),
         "class ids regressed on": (lambda: run(FALLING, y=IDS, metrics=ACCURACY), "loss_task"),
         "every prediction 0 or 1 to machine precision, and wrong": (
             lambda: run(
                 8 * FLAT,
                 y=BITS,
                 model=SIGMOID,
-                with_loss="binary_crossentropy",
+                with_loss=BINARY,
                 pairing={"error_rate": 0.5, "chance_error_rate": 0.5, "saturated_wrong": 0.5},
             ),
             "saturated_output",
@@ -300,13 +456,13 @@ TABLE = {
                 0.05 * FALLING,
                 y=np.arange(500) % 250 == 0,
                 model=SIGMOID,
-                with_loss="binary_crossentropy",
+                with_loss=BINARY,
                 pairing={"error_rate": 0.004, "chance_error_rate": 0.004},
             ),
             "class_imbalance",
         ),
         "labels that are all the same": (
-            lambda: run(FALLING, y=np.zeros(500), model=SIGMOID, with_loss="binary_crossentropy"),
+            lambda: run(FALLING, y=np.zeros(500), model=SIGMOID, with_loss=BINARY),
             "missing_class",
         ),
         "a history whose accuracy never moves": (
@@ -317,12 +473,30 @@ TABLE = {
     "negative": {
         "labels -1 and 1 under a cross-entropy": (signs, "labels_out_of_range"),
         "quantities under a cross-entropy": (
-            lambda: run(-FALLING, y=3 * Y, model=SIGMOID, with_loss="binary_crossentropy"),
+            lambda: run(-FALLING, y=3 * Y, model=SIGMOID, with_loss=BINARY),
             "loss_task",
         ),
         "three class ids for one sigmoid": (
-            lambda: run(-FALLING, y=IDS, model=SIGMOID, with_loss="binary_crossentropy"),
+            lambda: run(-FALLING, y=IDS, model=SIGMOID, with_loss=BINARY),
             "loss_label_encoding",
+        ),
+        "grey levels up to 255": (
+            lambda: run(
+                -FALLING,
+                y=RANDOM.integers(0, 256, (500, 8)),
+                model=mlp(units=8, activation="sigmoid"),
+                with_loss=BINARY,
+            ),
+            "labels_out_of_range",
+        ),
+        "a Poisson loss of counts": (
+            lambda: run(
+                -FALLING,
+                y=np.round(np.exp(X[:, 0])),
+                model=mlp(activation="exponential"),
+                with_loss="poisson",
+            ),
+            None,
         ),
         "a loss of the user's own": (lambda: unknown(-FALLING), None),
         "a history that does not name its loss": (

@@ -132,6 +132,7 @@ class Case:
         must_not_find: Slugs that would be a false accusation.
         found_before_training: Whether `check_config` alone must find it.
         healthy: Name of the healthy twin, None for a healthy case.
+        inject: Puts the fault into a healthy recipe.
         harm: The proof of harm; by default the score is lower by 0.1.
         passing: The score a healthy case reaches.
     """
@@ -146,6 +147,7 @@ class Case:
     must_not_find: frozenset[str] = frozenset()
     found_before_training: bool = False
     healthy: str | None = None
+    inject: Callable[[Recipe], Recipe] | None = None
     harm: Proof | None = None
     passing: float | None = None
 

@@ -39,7 +39,6 @@ class OscillatingLoss(Rule):
     title = "Loss oscillates from epoch to epoch"
     severity = Severity.WARNING
     stage = Stage.STEP_SIZE
-    explains = frozenset({"noisy_gradients"})
 
     swing: float = threshold(
         0.1,

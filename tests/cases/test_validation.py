@@ -41,7 +41,8 @@ def row(found, *, twin_score=0.85, **more):
     )
 
 
-RIGHT = [("single_unit_softmax", ERROR), ("loss_plateau", WARNING)]
+SYMPTOMS = [(slug, WARNING) for slug in BROKEN.symptoms]
+RIGHT = [("single_unit_softmax", ERROR), *SYMPTOMS, ("loss_plateau", WARNING)]
 
 
 def test_the_root_cause_first_and_real_harm_pass():
@@ -55,6 +56,7 @@ def test_the_root_cause_first_and_real_harm_pass():
         ([], {}, "single_unit_softmax not found, but nothing"),
         (RIGHT[::-1], {}, "loss_plateau ranks before single_unit_softmax"),
         (RIGHT, {"before": []}, "check_config says nothing"),
+        (RIGHT[:1], {}, f"{BROKEN.symptoms[0]} not named"),
         ([*RIGHT, ("unscaled_inputs", WARNING)], {}, "false alarm: unscaled_inputs"),
         (RIGHT, {"score": 0.8}, "no harm: 0.8 against the twin's 0.85"),
         (RIGHT, {"remedied": 0.55}, "first remedy leads to 0.55, the twin to 0.85"),

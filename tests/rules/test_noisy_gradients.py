@@ -51,7 +51,7 @@ def test_boundary_of_the_signal(cosine, fires):
     assert bool(findings_of(SLUG, noisy(cosine=cosine))) is fires
 
 
-@pytest.mark.parametrize(("height", "fires"), [(0.04, False), (0.06, True)])
+@pytest.mark.parametrize(("height", "fires"), [(0.018, False), (0.022, True)])
 def test_boundary_of_the_swing(height, fires):
     loss = 0.5 + height / 2 * np.tile([1, -1], 10)
     assert bool(findings_of(SLUG, noisy(loss))) is fires

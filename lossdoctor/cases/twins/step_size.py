@@ -82,9 +82,11 @@ STEP_SIZE = (
     *in_training(
         "noisy_gradients",
         Twin(
-            "regression-mae/batches-of-1",
-            setting(batch_size=1, epochs=30),
+            "blobs-sparse/batches-of-1",
+            setting(batch_size=1, epochs=12),
             "every step follows a single example",
+            also_right=("high_learning_rate",),
+            symptoms=("noisy_gradients",),
         ),
     ),
 )

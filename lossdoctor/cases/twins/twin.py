@@ -102,5 +102,6 @@ def _case(twin: Twin, rule: str, *, before: bool) -> Case:
         must_not_find=_STATIC_RULES - {rule, *twin.also_right, *twin.beside, *twin.symptoms},
         found_before_training=before,
         healthy=healthy.name,
+        inject=twin.fault,
         harm=twin.harm,
     )
