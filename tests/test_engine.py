@@ -1,5 +1,7 @@
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from lossdoctor.engine import diagnose_record, resolve_rules
@@ -8,7 +10,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Severity, Stage
 from lossdoctor.record.run import RunRecord
 from lossdoctor.rules import Rule, default_rules, rule_classes, threshold
-from tests.records import config_record
+from tests.records import config_record, mlp, trained, unit_series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +75,18 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_every_rule_is_found_by_its_file():
     assert {rule.slug() for rule in default_rules()} == set(rule_classes())
     assert len(rule_classes()) >= 28
+
+
+def test_the_longest_record_of_a_deep_model_takes_150_ms():
+    epochs, depth = 1000, 50
+    loss = np.geomspace(1, 0.05, epochs)
+    model = mlp(hidden=((64, "relu"),) * depth)
+    record = trained(loss, model=model, steps_per_epoch=4, val_loss=2 * loss, accuracy=1 - loss)
+    dead = unit_series({f"dense_{number}": 0.1 for number in range(1, depth)}, epochs=epochs)
+    record = replace(record, units=dead)
+    diagnose_record(record)
+
+    # Time of this process, so that what else runs on the machine does not count.
+    began = time.process_time()
+    diagnose_record(record)
+    assert time.process_time() - began < 0.15

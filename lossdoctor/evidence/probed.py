@@ -78,7 +78,8 @@ class LabelAgreement:
         excess: By how much neighbors mistake training labels more often than validation labels,
             when fitted on other training rows; None without validation.
         excess_error: Standard error of that difference.
-        interior: Share of labels that contradict their neighbors far from any class border.
+        interior: Share of labels that contradict their neighbors far from any class border, at
+            most what simple models leave unexplained: out of fold, nothing explains wrong labels.
         interior_error: Its standard error.
         explained: Share that class overlap as wide as the weak signal tells would explain.
         conflicting: Share of rows with the same input as another row and another label.
@@ -106,7 +107,7 @@ class LabelAgreement:
         probes = record.probes
         if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
-        interior = probes["label_noise"]
+        interior = min(probes["label_noise"], max(0.0, 1 - probes["signal"]))
         excess, error = _excess(probes)
         return cls(
             excess=excess,

@@ -57,6 +57,13 @@ def test_silent_on_clean_labels_and_on_overlap_that_the_signal_explains():
     assert measured(fold_error=0.19, validation_error=0.10) == []
 
 
+def test_labels_that_a_simple_model_predicts_out_of_fold_are_not_wrong():
+    # Measured: y = x[:, 0] > 0 among 50 columns, in which neighbors are hardly alike.
+    unlike = {"label_noise": 0.26, "neighbor_error": 0.23, "minority_rows": 253.0}
+    assert measured(signal=0.96, **unlike) == []
+    assert measured(signal=0.5, **unlike) == ["evenness"]
+
+
 def test_threshold_over_validation():
     rows = {"validation_error_rows": 2000.0, "signal_rows": 2000.0}
     assert measured(fold_error=0.2, validation_error=0.101, **rows) == []
