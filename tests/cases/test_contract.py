@@ -45,7 +45,8 @@ def test_a_broken_twin_names_its_fault_its_twin_and_real_rules(case):
 
 def test_every_rule_has_a_case_that_it_must_find():
     found = {slug for case in cases() for slug in (*case.right_answers, *case.symptoms)}
-    assert found == rule_classes().keys()
+    # `fit` refuses lists before any callback sees them, so there is no run to examine.
+    assert found == rule_classes().keys() - {"python_lists"}
 
 
 @pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.name)
