@@ -96,6 +96,21 @@ def adversarial_pair(recipe: Recipe, data: Data) -> Model:
     return pair
 
 
+def rescaling_backbone() -> Model:
+    """A model of its own for images in 0-255, which it rescales itself, as those of Keras do."""
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.Flatten(),
+        ]
+    )
+
+
 def fine_tuned_head(recipe: Recipe, data: Data) -> Model:
     """A body trained on the digits 0-4 and frozen, with a new head for the digits 5-9."""
     import keras

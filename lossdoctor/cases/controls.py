@@ -204,6 +204,31 @@ CONTROLS = (
         0.9,
     ),
     _control(
+        "rescaling-backbone",
+        "Images in 0-255 into a backbone that rescales them, nested in the model",
+        replace(
+            _DIGITS,
+            data=data.digit_images,
+            layers=(Spec(control_models.rescaling_backbone), dense(10, "softmax")),
+            optimizer=adam(0.005),
+            epochs=10,
+        ),
+        0.9,
+    ),
+    _control(
+        "sparse-digits",
+        "Digits of which four in five inputs are 0, and four in five activations",
+        replace(
+            _DIGITS,
+            data=data.sparse_digits,
+            layers=(
+                dense(128, "relu", activity_regularizer=Spec("regularizers.L1", {"l1": 0.02})),
+                dense(10, "softmax"),
+            ),
+        ),
+        0.75,
+    ),
+    _control(
         "embedding-ids",
         "Word ids up to 100 into an embedding",
         Recipe(

@@ -106,6 +106,13 @@ def digits() -> Data:
     return split(X.astype("float32") / 16, y, 1200)
 
 
+def sparse_digits() -> Data:
+    """The digits without their grey: only pixels of at least 14/16 remain, the others are 0."""
+    data = digits()
+    X, X_val = (np.where(pixels >= 14 / 16, pixels, 0) for pixels in (data.X, data.X_val))
+    return Data(X=X, y=data.y, X_val=X_val, y_val=data.y_val)
+
+
 def digit_images() -> Data:
     """The digits as 8 × 8 × 1 images in 0-255."""
     data = digits()
