@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.probed import ValidationOverlap as Overlap
-from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _FEWEST_MATCHES = 5
+_MOST = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +56,26 @@ class ValidationOverlap(Rule):
             yield self.finding(
                 f"{overlap.share:.0%} of the validation rows also stand in the training data.",
                 measurements=[self.measure("share", overlap.share)],
-                remedies=[_leave_out(overlap.setup)],
+                remedies=[_leave_out(overlap)],
             )
 
 
-def _leave_out(setup: Setup) -> Remedy:
-    if setup.fit.validation_split:
+def _leave_out(overlap: Overlap) -> Remedy:
+    if overlap.setup.fit.validation_split:
         return Remedy(
             text="Leave out the copies: `validation_split` can only part rows that differ.",
             code="_, first = np.unique(np.asarray(X), axis=0, return_index=True)\n"
             "X, y = np.asarray(X)[np.sort(first)], np.asarray(y)[np.sort(first)]",
+        )
+    if overlap.share > _MOST:
+        return Remedy(
+            text="Split all rows anew, each of them into one part only: next to nothing is left of "
+            "this validation set without what training has seen.",
+            code="from sklearn.model_selection import train_test_split\n"
+            "X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])\n"
+            "_, first = np.unique(X, axis=0, return_index=True)\n"
+            "X, X_val, y, y_val = train_test_split(X[first], y[first], test_size=0.2, "
+            "random_state=0)",
         )
     return Remedy(
         text="Leave out of validation what training has seen; better, split before anything is "

@@ -268,10 +268,11 @@ def _proofs(case: Case) -> dict[str, Proof]:
 
 
 def _remedied(case: Case, seed: int, finding: Finding, training: Training) -> float | None:
-    """The proof's number after pasting the finding's first remedy; None where it has no code."""
+    """The proof's number after pasting the first remedy; None where it has no code, or a look."""
     training.trouble.pop("remedy", None)
     code = finding.remedies[0].code if finding.remedies else ""
-    if code and code not in training.remedied:
+    cures = code and not code.startswith("print(")
+    if cures and code not in training.remedied:
         trial = fresh(case, seed)
         with noting(training.trouble, "remedy"):
             trial.apply(code)

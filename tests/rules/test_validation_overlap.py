@@ -15,13 +15,23 @@ def record(share, matches=50, x=X):
 
 
 def test_rows_seen_in_training():
-    (finding,) = findings_of(SLUG, record(1.0))
-    assert "100% of the validation rows" in finding.message
+    (finding,) = findings_of(SLUG, record(0.6))
+    assert "60% of the validation rows" in finding.message
     new = np.random.default_rng(1).normal(size=(10, 5))
     names = {"X": X, "X_val": np.vstack([X[:20], new]), "y_val": np.arange(30), "np": np}
     exec(finding.remedies[0].code, names)
     assert np.array_equal(names["X_val"], new)
     assert np.array_equal(names["y_val"], np.arange(20, 30))
+
+
+def test_validation_rows_that_are_all_known_are_drawn_anew():
+    (finding,) = findings_of(SLUG, record(1.0))
+    names = {"X": X, "y": np.arange(len(X)), "X_val": X, "y_val": np.arange(len(X)), "np": np}
+    exec(finding.remedies[0].code, names)
+    parts = {*map(bytes, names["X"])}, {*map(bytes, names["X_val"])}
+    assert len(parts[0] | parts[1]) == len(X)
+    assert not parts[0] & parts[1]
+    assert np.array_equal(names["X_val"], X[names["y_val"]])
 
 
 def test_threshold_and_chance_matches():
