@@ -28,7 +28,7 @@ PAIRS = [
     ("circles-bce/features-x1000", "circles-bce/no-hidden-activation"),
     ("regression-mse/unscaled-target", "regression-mse/frozen-hidden-layer"),
     ("digits/flipped-labels", "digits/hidden-softmax"),
-    ("circles-bce/l2-1", "circles-bce/rare-class"),
+    ("regression-mse/missing-values-999", "regression-mse/frozen-hidden-layer"),
     ("regression-mse/learning-rate-0", "regression-mse/frozen-hidden-layer"),
     ("blobs-sparse-adam/learning-rate-x1000", "circles-bce/no-hidden-activation"),
     ("regression-mse/learning-rate-div-1000", "regression-mse/accuracy-metric"),
