@@ -122,6 +122,11 @@ class Initialization:
         return [kernel for kernel in self.kernels if kernel.lies_outside(times)]
 
     @property
+    def frozen_at_random(self) -> tuple[Kernel, ...]:
+        """The frozen kernels that hold a fresh draw of their initializer, and no knowledge."""
+        return () if self.pretrained else tuple(k for k in self.frozen if k.follows_its_law)
+
+    @property
     def pretrained(self) -> bool:
         """Whether some kernel cannot be a draw of its initializer, as after loading weights."""
         every = (*self.kernels, *self.frozen)

@@ -105,9 +105,9 @@ class InputScale:
         if record.train is None or not record.train.inputs:
             how = "pass x= to check_config, or run with LossDoctor()"
             raise NotRecorded.of(record, "the inputs", how)
-        pretrained = _is_pretrained(record)
+        pretrained, random = _start(record)
         inputs = [
-            _scaled(index, summary, architecture, setup, pretrained)
+            _scaled(index, summary, architecture, setup, pretrained, random)
             for index, summary in enumerate(record.train.inputs)
             if index < len(setup.model.inputs) and math.isfinite(summary.abs_max)
         ]
@@ -116,15 +116,22 @@ class InputScale:
         return cls(inputs=tuple(inputs), setup=setup)
 
 
-def _is_pretrained(record: RunRecord) -> bool:
+def _start(record: RunRecord) -> tuple[bool, frozenset[str]]:
+    """Whether weights were trained before, and which layers are frozen although they were not."""
     try:
-        return Initialization.from_record(record).pretrained
+        initial = Initialization.from_record(record)
     except NotApplicable:
-        return record.optimizer is not None and record.optimizer.iterations > 0
+        return record.optimizer is not None and record.optimizer.iterations > 0, frozenset()
+    return initial.pretrained, frozenset(k.layer.name for k in initial.frozen_at_random)
 
 
 def _scaled(
-    index: int, summary: TensorSummary, architecture: Architecture, setup: Setup, pretrained: bool
+    index: int,
+    summary: TensorSummary,
+    architecture: Architecture,
+    setup: Setup,
+    pretrained: bool,
+    random: frozenset[str],
 ) -> ScaledInput:
     gain, shift, readers = _first_readers(architecture, setup.model.inputs[index])
     layers = [architecture.layers[reader] for reader in readers]
@@ -135,7 +142,7 @@ def _scaled(
         index=index,
         summary=summary,
         reader=reader,
-        exempt=_exempt(summary, layers, pretrained),
+        exempt=_exempt(summary, layers, pretrained, random),
         rms=float(np.sqrt(np.mean(mean**2 + std**2))),
         offset=_ratio(float(np.linalg.norm(mean)), float(np.linalg.norm(std))),
         unevenness=_unevenness(scale, std),
@@ -161,7 +168,9 @@ def _first_readers(architecture: Architecture, source: int) -> tuple[float, floa
         gain, shift, source = gain * scale, shift * scale + offset, readers[0]
 
 
-def _exempt(summary: TensorSummary, layers: list[LayerRecord], pretrained: bool) -> str | None:
+def _exempt(
+    summary: TensorSummary, layers: list[LayerRecord], pretrained: bool, random: frozenset[str]
+) -> str | None:
     if not layers:
         return "nothing reads it"
     for layer in layers:
@@ -171,7 +180,7 @@ def _exempt(summary: TensorSummary, layers: list[LayerRecord], pretrained: bool)
             return f"'{layer.name}' rescales it"
         if layer.custom or not layer.weights:
             return f"what '{layer.name}' does to its scale is not known"
-        if not layer.trainable:
+        if not layer.trainable and layer.name not in random:
             return f"'{layer.name}' is frozen and expects the inputs it was trained on"
     if pretrained:
         return "the weights were trained before, on inputs this scale belongs to"

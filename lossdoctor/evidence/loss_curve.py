@@ -122,6 +122,13 @@ class LossCurve:
             return 0.0
         return float(last[-1] / max(self.loss.min(), TINY * last[-1]))
 
+    def surge(self, baseline: float) -> float:
+        """The highest loss of a step over that of the first one, or over `baseline` if higher."""
+        if not len(self.step_loss):
+            return 1.0
+        start = max(float(self.step_loss[0]), baseline)
+        return float(self.step_loss.max()) / start if start > 0 else 1.0
+
     @property
     def explosion(self) -> float:
         """The last finite losses over the first one: of single steps, else of epochs."""

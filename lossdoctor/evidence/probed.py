@@ -31,10 +31,17 @@ class Signal:
     """How many of them are not of the most frequent class (all of them for quantities)."""
     discrete: bool
     """The inputs are patterns of two or three whole numbers."""
+    flat: bool = False
+    """The inputs are images or sequences, flattened: simple models may miss what is in them."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         _require_table(record)
+        if "flat_signal" in record.probes:
+            rows = record.train.rows or 0 if record.train else 0
+            return cls(
+                r2=record.probes["flat_signal"], rows=rows, minority=rows, discrete=False, flat=True
+            )
         if "signal" not in record.probes:
             raise NotRecorded.of(record, "simple models", f"they need 60 examples and {_NO_TABLE}")
         return cls(

@@ -68,8 +68,8 @@ class FrozenModel(Rule):
                 remedies=[_unfreeze(setup)],
             )
             return
-        frozen = () if initial is None or initial.pretrained else initial.frozen
-        random = [kernel.layer.name for kernel in frozen if kernel.follows_its_law]
+        frozen = initial.frozen_at_random if initial else ()
+        random = [kernel.layer.name for kernel in frozen]
         if random:
             learned = outcome is not None and outcome.share >= self.learned
             yield self.finding(

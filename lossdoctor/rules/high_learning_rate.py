@@ -16,10 +16,9 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 SIGNIFICANCE = 0.01
 HOPELESS, SETTLED = 0.9, 0.1  # ends of runs that learned nothing, or all but everything
 SETTLING, REPLACED = 100, 1.0  # a run shorter than it takes to settle is judged by wilder steps
+SURGE = 100.0  # with steps that replace the weights, so steep a rise leaves nothing as it was
 IDLE = 1e-3  # update ratio below which jumps of the loss have another cause than the step size
-_NOT_CAUSED = frozenset(
-    {"high_initial_loss", "high_learning_rate", "low_learning_rate", "unstable_learning_rate"}
-)
+_RATES = {"high_learning_rate", "low_learning_rate", "unstable_learning_rate"}
 _MEASURED = "1,428 runs, 238 random MLPs on 20 tasks at six learning rates each: "
 
 
@@ -27,31 +26,30 @@ _MEASURED = "1,428 runs, 238 random MLPs on 20 tasks at six learning rates each:
 class HighLearningRate(Rule):
     """The learning rate is so high that the steps throw the weights about.
 
-    **What it detects.** A run that blew up, ended no better than a constant or never settles, and
-    whose updates are large against the weights they change.
+    **What it detects.** Updates that are large against the weights they change, in a run that blew
+    up, ended no better than a constant, never settles, or had to come down from a huge loss.
 
     **Why it matters.** Beyond 2/λ on a loss of curvature λ (2(1+β)/λ with momentum β) each step
-    makes the error larger. A few of them overwrite the weights: units die, or the loss explodes.
+    makes the error larger. A few of them overwrite the weights: units die.
 
-    **How it is measured.** ‖Δw‖/‖w‖ of every kernel at sampled steps (never of biases, which start
-    at zero), with where the loss ends: a large update alone is no fault, because plenty of unusual
-    rates work. In a history without updates, by a loss that climbs from epoch to epoch.
+    **How it is measured.** ‖Δw‖/‖w‖ of every kernel at sampled steps (biases start at zero), with
+    where the loss ends or how far it rose: a large update alone is no fault. In a history without
+    updates, by a loss that climbs from epoch to epoch.
 
-    **How to fix it.** A rate whose first update is about 1 % of the weights (3 % without
-    momentum), or half the largest stable rate where the measured curvature allows less.
+    **How to fix it.** A rate whose first update is about 1 % of the weights (3 % without momentum),
+    or half the largest stable rate where the curvature allows less.
 
     **When it is wrong.** Large inputs or targets make sound rates too high; their rules explain
     this one. Spikes that heal, and oscillation at the edge of stability (learning rate x λ = 2)
     while the loss falls, are healthy and left alone.
 
-    **References.** LeCun et al., Efficient BackProp (1998), section 5. Cohen et al., Gradient
-    Descent on Neural Networks Typically Occurs at the Edge of Stability (2021).
+    **References.** LeCun et al., Efficient BackProp (1998). Cohen et al., Edge of stability (2021).
     """
 
     title = "Learning rate too high"
     severity = Severity.ERROR
     stage = Stage.STEP_SIZE
-    explains = (UNSTABLE | STUCK) - _NOT_CAUSED
+    explains = (UNSTABLE | STUCK) - _RATES - {"high_initial_loss"}
 
     update_ratio: float = threshold(
         0.2,
@@ -124,13 +122,17 @@ class HighLearningRate(Rule):
             severity = Severity.ERROR if scale.end > HOPELESS else Severity.WARNING
             sentence = f"the loss ends {scale.place}"
             return (sentence, severity, (large, end))
-        if scale.end <= SETTLED or curve.tail.falls(SIGNIFICANCE) or sizes.total_steps <= SETTLING:
+        if scale.end <= SETTLED:
+            return None
+        if (surge := curve.surge(scale.value)) > SURGE and sizes.peak > REPLACED:
+            sentence = f"the loss rose to {surge:,.0f} times what it began with"
+            return (sentence, Severity.WARNING, (large, end))
+        if curve.tail.falls(SIGNIFICANCE) or sizes.total_steps <= SETTLING:
             return None
         if sizes.late > self.late_ratio:
             sentence = f"in the second half of the run they are still {sizes.late:.2g}"
             return (sentence, Severity.WARNING, (self.measure("late_ratio", sizes.late), end))
-        swing = curve.swing / scale.value
-        if swing > self.swing and sizes.typical > IDLE:
+        if (swing := curve.swing / scale.value) > self.swing and sizes.typical > IDLE:
             sentence = f"the loss jumps by {swing:.2g} {scale.unit} from epoch to epoch"
             return (sentence, Severity.WARNING, (self.measure("swing", swing), end))
         return None
@@ -139,12 +141,10 @@ class HighLearningRate(Rule):
         curve.require_known_meaning()
         if (climb := curve.climb) < EXPLODES:
             raise NotApplicable("update norms: run with LossDoctor()")
+        measured = Measurement(name="climb", value=climb, threshold=EXPLODES, fires="above")
         return self.finding(
-            f"The loss climbs from epoch to epoch, to {climb:,.0f} times its lowest value, as it "
-            "does when steps overshoot.",
-            measurements=[
-                Measurement(name="climb", value=climb, threshold=EXPLODES, fires="above", unit="×")
-            ],
+            f"The loss climbs from epoch to epoch, to {climb:,.0f} times its lowest value.",
+            measurements=[measured],
             onset=Onset(epoch=curve.best_epoch),
             remedies=[lower_from_curve(curve)],
         )

@@ -8,20 +8,22 @@ from lossdoctor.finding import Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _FEW_ROWS = 200
+_EVENTS = 10.0  # examples for each feature, Peduzzi's rule of thumb
 
 
 @dataclass(frozen=True, kw_only=True)
 class TooFewExamples(Rule):
-    """Too few examples for the number of classes or features.
+    """Too few examples for the number of classes or features, or for anything.
 
-    **What it detects.** Fewer than five examples per class, or fewer examples than features,
-    under a model with many more parameters than examples.
+    **What it detects.** Fewer than five examples per class, fewer examples than features, or fewer
+    than thirty in all, under a model with many more parameters than examples.
 
     **Why it matters.** With fewer examples than features a linear model already fits any labels
     perfectly, right or wrong; with a handful per class the class' variety is not in the data. The
     training loss goes to zero and says nothing, the validation loss cannot follow.
 
-    **How it is measured.** Rows ÷ classes, rows ÷ columns of tabular inputs, parameters ÷ rows.
+    **How it is measured.** Rows ÷ classes, rows ÷ columns of tabular inputs, rows where these
+    are fewer than ten for each column, parameters ÷ rows.
 
     **How to fix it.** More data, augmentation, a pretrained body, fewer features, a simpler model
     judged by cross-validation.
@@ -52,6 +54,12 @@ class TooFewExamples(Rule):
         unit="examples per feature",
         source="Cover (1965): up to one example per dimension any labeling is linearly separable",
     )
+    examples: float = threshold(
+        30.0,
+        fires="below",
+        unit="examples",
+        source="a share estimated from 30 has a standard error of a tenth: no split can be judged",
+    )
     parameters: float = threshold(
         10.0,
         fires="above",
@@ -78,6 +86,9 @@ class TooFewExamples(Rule):
         ):
             text = f"{size.per_feature:.2g} for each feature"
             measured.append(self.measure("per_feature", size.per_feature))
+        elif size.rows < self.examples and (size.per_feature or 0.0) < _EVENTS:
+            text = "too few to tell a rule from an accident"
+            measured.append(self.measure("examples", size.rows))
         else:
             return
         yield self.finding(

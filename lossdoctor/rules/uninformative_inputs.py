@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.probed import Signal
+from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.evidence.validation_outcome import ValidationOutcome
 from lossdoctor.finding import Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK
@@ -11,6 +13,11 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _FEWEST_ROWS, _MANY_ROWS = 100, 200
 _FEWEST_MINORITY = 40
+_TRIED = 1.0  # how far, in units of its own size, a network's weights moved in a fair attempt
+_MODELS = {
+    False: "A linear model, nearest neighbors and a forest all",
+    True: "A linear model, nearest neighbors and this network",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +25,8 @@ class UninformativeInputs(Rule):
     """No simple model finds anything in the inputs that tells about the targets.
 
     **What it detects.** Tabular data on which a linear model, nearest neighbors and a small forest
-    all do no better, on rows they have not seen, than a constant answer.
+    all do no better, on rows they have not seen, than a constant answer; images and sequences on
+    which they do so, flattened, and the network as well.
 
     **Why it matters.** Then there is nothing to learn, or inputs and targets no longer belong
     together: shuffled apart, joined by the wrong key, sorted differently. A network can still
@@ -31,8 +39,8 @@ class UninformativeInputs(Rule):
     shuffled or split; then look for better inputs.
 
     **When it is wrong.** Parity and other patterns without any local or linear trace (discrete
-    inputs are left out for that reason), signals below 1 % of the variance, and inputs that only
-    make sense in sequence. A model that predicts validation rows proves the rule wrong.
+    inputs are left out for that reason), signals below 1 % of the variance, and sequences whose
+    order alone tells. A model that predicts validation rows proves the rule wrong.
 
     **References.** Hastie, Tibshirani and Friedman, The Elements of Statistical Learning (2009),
     chapter 7.
@@ -41,7 +49,7 @@ class UninformativeInputs(Rule):
     title = "Inputs without signal"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = STUCK | {"label_noise", "overconfidence", "overfitting"}
+    explains = STUCK | {"high_learning_rate", "label_noise", "overconfidence", "overfitting"}
 
     signal: float = threshold(
         0.01,
@@ -57,18 +65,27 @@ class UninformativeInputs(Rule):
         source="answers that are arbitrary but alike for whole clusters removed a tenth by luck",
     )
 
-    def check(self, signal: Signal, outcome: ValidationOutcome | None) -> Findings:
+    def check(
+        self,
+        signal: Signal,
+        outcome: ValidationOutcome | None,
+        training: TrainingOutcome | None,
+        sizes: StepSize | None,
+    ) -> Findings:
         if signal.rows < _FEWEST_ROWS or signal.minority < _FEWEST_MINORITY:
             raise NotApplicable("there are too few examples to rule a signal out")
         if signal.discrete:
             raise NotApplicable("discrete patterns can hide a rule from simple models")
-        learned = outcome is not None and outcome.share >= self.validation
+        judged = outcome or (training if signal.flat else None)
+        learned = judged is not None and judged.share >= self.validation
+        if signal.flat and (judged is None or sizes is None or sizes.travel < _TRIED):
+            raise NotApplicable("of images and sequences simple models alone say nothing")
         # In few rows simple models miss weak signals, too: then not even a lucky fold may be left.
-        limit = self.signal if signal.rows >= _MANY_ROWS else 0.0
+        limit = self.signal if signal.rows >= _MANY_ROWS and not signal.flat else 0.0
         if signal.r2 < limit and not learned:
             yield self.finding(
-                f"A linear model, nearest neighbors and a forest all predict unseen rows no better "
-                f"than a constant (R² {signal.r2:.3f} on {signal.rows} rows).",
+                f"{_MODELS[signal.flat]} predict unseen rows no better than a constant "
+                f"(R² {signal.r2:.3f} on {signal.rows} rows).",
                 measurements=[self.measure("signal", signal.r2)],
                 remedies=[
                     Remedy(

@@ -70,6 +70,19 @@ def test_fires_on_large_jumps_between_epochs():
     assert not findings_of(SLUG, trained(jumping, ratio=1e-4)), "updates too small to be the cause"
 
 
+def test_a_run_that_had_to_come_down_from_a_huge_loss_began_too_fast():
+    falling = np.geomspace(1.2, 0.3, 20)
+    record = trained(falling, ratio=spike(2.0))
+    assert findings_of(SLUG, record) == ()
+    record.steps.loss[4] = 500.0
+    (finding,) = findings_of(SLUG, record)
+    assert finding.severity is Severity.WARNING
+    assert "the loss rose to 417 times what it began with" in finding.message
+    gentle = trained(falling, ratio=spike(0.9))
+    gentle.steps.loss[4] = 500.0
+    assert findings_of(SLUG, gentle) == (), "weights that were not replaced"
+
+
 @pytest.mark.parametrize(
     "record",
     [

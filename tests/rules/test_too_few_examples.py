@@ -29,8 +29,18 @@ def test_fewer_than_five_examples_per_class():
     assert findings_of(SLUG, record(50, y=np.arange(1000) % 10, **fields)) == ()
 
 
+def test_fewer_than_thirty_in_all_unless_there_is_hardly_anything_to_tell_apart():
+    wide, narrow = np.random.default_rng(0).normal(size=(40, 4)), np.linspace(-1, 1, 40)[:, None]
+    model = chain(dense("a", 64, 4), dense("head", 1, 64), inputs=4)
+    (finding,) = findings_of(SLUG, record(29, x=wide, model=model))
+    assert "29 examples, too few to tell a rule from an accident" in finding.message
+    assert findings_of(SLUG, record(30, x=wide, model=model)) == ()
+    curve = chain(dense("a", 64, 1), dense("head", 1, 64), inputs=1)
+    assert findings_of(SLUG, record(20, x=narrow, model=curve)) == ()
+
+
 def test_silent_with_enough_examples_or_few_parameters():
-    assert findings_of(SLUG, record(20)) == ()
+    assert findings_of(SLUG, record(30)) == ()
     assert findings_of(SLUG, record(12, model=chain(dense("head", 1, 20)))) == ()
 
 

@@ -35,6 +35,12 @@ def test_a_run_that_has_learned_most_of_its_task_is_worth_knowing():
     assert finding.severity is Severity.WARNING
 
 
+def test_a_loss_that_has_hardly_begun_to_fall_need_not_fall_as_fast():
+    (finding,) = findings_of(SLUG, trained(np.linspace(1.0, 0.8, 20)))
+    assert finding.measurements[0].name == "early gain"
+    assert findings_of(SLUG, trained(np.linspace(0.55, 0.45, 20))) == ()
+
+
 def test_of_a_run_too_short_for_a_trend_half_the_way_is_asked():
     assert len(findings_of(SLUG, trained([0.8], steps_per_epoch=12))) == 1
     assert findings_of(SLUG, trained([0.45], steps_per_epoch=12)) == ()
@@ -59,7 +65,7 @@ def test_silent_on_look_alikes(record):
 @pytest.mark.parametrize(("drop", "fires"), [(0.14, False), (0.18, True)])
 def test_boundary_of_the_gain(drop, fires):
     # At this slope half as many epochs again gain half of what the whole run gained.
-    loss = np.linspace(0.6 + drop, 0.6, 200)
+    loss = np.linspace(0.45 + drop, 0.45, 200)
     assert bool(findings_of(SLUG, trained(loss))) is fires
 
 

@@ -3,7 +3,16 @@ import dataclasses
 import numpy as np
 
 from lossdoctor.record.run import RunRecord, TargetPairing
-from tests.records import chain, config_record, dense, findings_of, layer, outcome_of, weighted
+from tests.records import (
+    chain,
+    config_record,
+    dense,
+    findings_of,
+    layer,
+    outcome_of,
+    trained,
+    weighted,
+)
 
 SLUG = "uninformative_inputs"
 X = np.random.default_rng(0).normal(size=(300, 5))
@@ -48,3 +57,17 @@ def test_cannot_tell_of_few_rows_discrete_patterns_ids_and_images():
     assert "ids" in outcome_of(SLUG, record(-0.1, model=ids)).reason
     assert "images" in outcome_of(SLUG, config_record(x=X, y=X[:, 0])).reason
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def sequences(signal, error_rate, ratio=0.01):
+    run = trained(np.full(20, 0.98), ratio=ratio, error_rate=error_rate)
+    return dataclasses.replace(run, probes={"flat_signal": signal})
+
+
+def test_images_and_sequences_need_the_network_itself_as_a_witness():
+    (finding,) = findings_of(SLUG, sequences(-0.01, error_rate=0.5))
+    assert "this network predict unseen rows no better" in finding.message
+    assert findings_of(SLUG, sequences(0.005, error_rate=0.5)) == ()
+    assert findings_of(SLUG, sequences(-0.01, error_rate=0.2)) == (), "the network learns it"
+    untried = outcome_of(SLUG, sequences(-0.01, error_rate=0.5, ratio=1e-4))
+    assert "simple models alone say nothing" in untried.reason

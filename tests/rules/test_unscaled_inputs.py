@@ -110,11 +110,17 @@ def test_not_applicable_to_ids_backbones_and_unknown_layers():
     for model, reason in [
         (chain(embedding, layer("flat", "Flatten"), dense("head", 1, 320)), "looks its values up"),
         (chain(layer("own", "Lambda"), *TAIL), "not known"),
-        (chain(dense("a", 9, 20, trainable=False), dense("head", 1, 9)), "frozen"),
+        (chain(dense("a", 9, 20, std=0.9, trainable=False), dense("head", 1, 9)), "frozen"),
     ]:
         outcome = outcome_of(SLUG, config_record(model=model, x=1000 * X, y=Y))
         assert outcome.status == "not_applicable"
         assert reason in outcome.reason
+
+
+def test_a_layer_frozen_at_its_random_start_expects_what_fresh_weights_do():
+    body = dense("a", 9, 20, trainable=False, kernel_initializer="GlorotUniform")
+    record = config_record(model=chain(body, dense("head", 1, 9)), x=1000 * X, y=Y)
+    assert len(findings_of(SLUG, record)) == 1
 
 
 def test_not_applicable_to_weights_trained_before():
