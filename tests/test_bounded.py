@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(32, 6)).astype("float32")
 
 
 def recorded(steps, *, planned):
-    """A recorder after one real step and `steps` simulated ones: rows counted in the rings that
+    """A recorder after one real step and `steps` simulated ones: rows counted in the ring that
     the step writes, and read as after real steps. Returns it, and its memory early and late."""
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(8, activation="relu") for _ in range(10)]
@@ -28,9 +28,8 @@ def recorded(steps, *, planned):
     recorder = Recorder(model, planned_steps=steps if planned else None)
     recorder.attach()
     model.train_on_batch(X, X[:, :1])
-    rings = (recorder._loss_ring, recorder._gradient_ring)
-    for ring in rings:
-        ring._values.assign(np.ones(ring._values.shape))
+    ring = recorder._ring
+    ring._values.assign(np.ones(ring._values.shape))
     memory = []
     tracemalloc.start()
     for epoch in range(EPOCHS):
@@ -42,8 +41,7 @@ def recorded(steps, *, planned):
                 if recorder._wants_detail(step):
                     recorder.details.append(recorder._probe.compare(step, single=True))
                     recorder._last_detail = step
-            for ring in rings:
-                ring._count.assign_add(taken)
+            ring._count.assign_add(taken)
             recorder.step += taken
             recorder._drain()
             left -= taken

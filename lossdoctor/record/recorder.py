@@ -10,6 +10,7 @@ per epoch.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import re
@@ -44,6 +45,20 @@ _STREAM_STRIDE = 8
 RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
 _RING_ENTRIES = 2**19
+_LOSS_COLUMNS = 4
+_ABSENT = object()
+
+
+@dataclasses.dataclass
+class _Row:
+    """What the step being traced has computed so far: tensors of the row it will write.
+
+    `loss` stands before the sums of inputs, targets and predictions; `gradients` begins with the
+    learning rate and the loss scale, then has half the squared norm of each variable's.
+    """
+
+    loss: Sequence[Any] | None = None
+    gradients: Sequence[Any] | None = None
 
 
 class Recorder:
@@ -84,7 +99,6 @@ class Recorder:
         self.replayed: Replay | None = None
         self._remembered: int | None = None
         self._failed = False
-        self._gradients_known = False
         self._on_first_step = on_first_step
         self._primed = False
         self._on_failure = on_failure
@@ -94,10 +108,9 @@ class Recorder:
         self._detail_stride = max(DENSE_STEPS, 3 * (planned_steps or 0) // DETAIL_SAMPLES)
         self._last_detail = -2
         self._epoch_losses = Spread()
-        self._saved: dict[str, Any] = {}
-        self._loss_ring: Ring | None = None
-        self._gradient_ring: Ring | None = None
-        self._ring_rows = STEP_SAMPLES
+        self._replaced: list[tuple[dict[str, Any], str, Any]] = []
+        self._ring: Ring | None = None
+        self._row = _Row()
         self._probe: StepProbe | None = None
         self._touched: Any = None
         self._drained_at = 0
@@ -112,33 +125,35 @@ class Recorder:
                 f"{one} the host sees the weights every {steps} steps"
             )
             self.not_recorded["data of every batch"] = f"{one} the host sees every {steps}th batch"
-        self._loss_ring = Ring(STEP_SAMPLES, 4)
         if all(layer.built for layer in self.model._flatten_layers()):
             self._open()
             self._prime()
         model = self.model.__dict__
-        self._saved = {
-            "train_function": self.model.train_function,
-            "test_function": self.model.test_function,
-        }
-        model["evaluate"] = self._validating(self.model.evaluate)
-        model["compute_loss"] = self._recording_loss(self.model.compute_loss)
+        self._replace(model, "evaluate", self._validating(self.model.evaluate))
+        self._replace(model, "compute_loss", self._recording_loss(self.model.compute_loss))
+        self._replace(model, "train_step", self._recording_step(self.model.train_step))
         if self.optimizer is not None and hasattr(self.optimizer, "apply"):
-            self.optimizer.__dict__["apply"] = self._recording_apply(self.optimizer.apply)
-        self.model.make_train_function(force=True)
-        self.model.make_test_function(force=True)
+            apply = self._recording_apply(self.optimizer.apply)
+            self._replace(self.optimizer.__dict__, "apply", apply)
+        self._replace(model, "train_function", None)
+        self._replace(model, "test_function", None)
+        self.model.make_train_function()
+        self.model.make_test_function()
         model["train_function"] = self._observed(self.model.train_function, "train")
         model["test_function"] = self._observed(self.model.test_function, "validation")
 
+    def _replace(self, attributes: dict[str, Any], name: str, value: Any) -> None:
+        self._replaced.append((attributes, name, attributes.get(name, _ABSENT)))
+        attributes[name] = value
+
     def detach(self) -> None:
         """Leave the model as it was found. Safe to call twice."""
-        model = self.model.__dict__
-        model.pop("evaluate", None)
-        model.pop("compute_loss", None)
-        if self.optimizer is not None:
-            self.optimizer.__dict__.pop("apply", None)
-        model.update(self._saved)
-        self._saved = {}
+        while self._replaced:
+            attributes, name, value = self._replaced.pop()
+            if value is _ABSENT:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
 
     # Inside the step -----------------------------------------------------------------------
 
@@ -153,8 +168,30 @@ class Recorder:
 
         return recorded
 
+    def _recording_step(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            if self._phase != "train":
+                return train_step(*args, **kwargs)
+            if replica() == 0:
+                self._row = _Row()
+            logs = train_step(*args, **kwargs)
+            if replica() == 0:
+                with self._harmless("batch losses and gradient norms"):
+                    self._write_row()
+            return logs
+
+        return recorded
+
+    def _write_row(self) -> None:
+        """One row a step, whatever order and number of losses and gradients its code computes."""
+        self._open()
+        if self._ring is None or self._row.loss is None:
+            return
+        gradients = self._row.gradients or [tf.constant(np.nan)] * (2 + len(self.variables))
+        self._ring.write(tf.stack([*self._row.loss, *gradients]))
+
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
-        if self._phase is None or self._loss_ring is None:
+        if self._phase is None:
             return
         first, mirrors = replica() == 0, self._mirrors[self._phase]
         if len(mirrors) <= replica():
@@ -166,10 +203,9 @@ class Recorder:
         mirrors[replica()].write(x, y, weight)
         if self._phase == "train":
             # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
-            row = [tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)]
-            row = summed(row)
+            row = summed([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
             if first:
-                self._loss_ring.write(tf.stack(row))
+                self._row.loss = row
 
     def _recording_apply(self, apply: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(grads: Any, *args: Any, **kwargs: Any) -> Any:
@@ -187,14 +223,10 @@ class Recorder:
         if self._probe is not None:
             return
         self.variables = list(self.model.trainable_variables)
-        if not self.variables:
-            return
+        width = _LOSS_COLUMNS + 2 + len(self.variables)
         with tf.init_scope():
             self.units = watched_units(self.model, self.variables)
-            self._ring_rows = int(
-                np.clip(_RING_ENTRIES // (2 + len(self.variables)), 64, STEP_SAMPLES)
-            )
-            self._gradient_ring = Ring(self._ring_rows, 2 + len(self.variables))
+            self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, STEP_SAMPLES)), width)
             units = sum(unit.units for unit in self.units)
             self._touched = tf.Variable(np.zeros(units, np.float32), trainable=False)
             self._probe = StepProbe(self.variables, self._jit)
@@ -211,7 +243,6 @@ class Recorder:
 
     def _see_gradients(self, grads: Sequence[Any], variables: Any) -> None:
         self._open()
-        assert self._gradient_ring is not None
         assert self._probe is not None
         if variables is not None:
             by_id = {id(v): g for v, g in zip(variables, grads)}
@@ -230,7 +261,7 @@ class Recorder:
             for g in kept
         ]
         rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
-        self._gradient_ring.write(tf.stack([rate, 1.0 if scale is None else scale, *norms]))
+        self._row.gradients = [rate, 1.0 if scale is None else scale, *norms]
         self._probe.keep_gradients(kept, scale)
         if self.units:
             touched = tf.concat([u.touched(kept[u.variable]) for u in self.units], 0)
@@ -314,8 +345,10 @@ class Recorder:
             self._last_detail = self.step - 1
             self._remembered = self.step
         self._prime()
-        if self.step - self._drained_at >= self._ring_rows - self.model.steps_per_execution:
-            self._drain()
+        if self._ring is not None:
+            unread = self.step - self._drained_at
+            if unread >= self._ring.rows - self.model.steps_per_execution:
+                self._drain()
 
     def _broken(self, logs: Any) -> bool:
         """Whether the running loss is not finite. On a CPU it is there to be looked at; a GPU would
@@ -340,7 +373,7 @@ class Recorder:
 
     def _steps_executed(self) -> int:
         """The last execution of an epoch may hold fewer steps than the others."""
-        written = 0 if self._loss_ring is None else self._loss_ring.written
+        written = 0 if self._ring is None else self._ring.written
         return written or self.step + self.model.steps_per_execution
 
     def _stream(self, phase: str) -> None:
@@ -387,11 +420,11 @@ class Recorder:
 
     def _note_missing(self) -> None:
         raised = "the first step raised before it got that far" if self._failed else None
-        if self._loss_ring is not None and not self.steps:
+        if not self.steps:
             self.not_recorded.setdefault(
                 "batch losses", raised or "the run's train_step does not call `compute_loss`"
             )
-        if self._loss_ring and (self._gradient_ring is None or not self._gradient_ring.written):
+        if not self.connected:
             self.not_recorded.setdefault(
                 "gradient norms",
                 raised or "the run applies no gradients through `model.optimizer.apply`",
@@ -399,21 +432,20 @@ class Recorder:
 
     def _drain(self) -> None:
         self._drained_at = self.step
-        if self._loss_ring is None:
+        if self._ring is None:
             return
-        # A step that raised may have written one half of its row.
-        numbers, losses = self._loss_ring.drain(self.step if self._failed else np.inf)
+        numbers, rows = self._ring.drain()
         if not len(numbers):
             return
+        losses, gradients = rows[:, :_LOSS_COLUMNS], _norms(rows[:, _LOSS_COLUMNS:])
         self._epoch_losses.add(losses[:, 0])
-        gradients = self._drain_gradients(numbers)
         for detail in self.details:
             if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
                 # A view would keep every row of the ring alive.
                 detail.gradient = gradients[detail.step - numbers[0], 2:].copy()
-        connected = gradients[:, 2:][:, np.asarray(self.connected, dtype=bool)]
+        connected = gradients[:, 2:][:, np.flatnonzero(self.connected)]
         total, finite = np.full(len(numbers), np.nan), np.ones(len(numbers), dtype=bool)
-        if connected.shape[1] and self._gradients_known:
+        if connected.shape[1]:
             with np.errstate(over="ignore", invalid="ignore"):
                 total = np.sqrt(np.square(connected).sum(axis=1))
             finite = np.isfinite(connected).all(axis=1)
@@ -423,21 +455,6 @@ class Recorder:
         flags = [np.isfinite(losses[:, i]) for i in (1, 2, 3)]
         self.steps.append(np.column_stack([*columns, *flags, finite]))
         self._thin()
-
-    def _drain_gradients(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """The gradient rows of the given steps; NaN where the run's own train_step writes none."""
-        written: tuple[NDArray[Any], NDArray[Any]] | None = None
-        if self._gradient_ring is not None:
-            written = self._gradient_ring.drain(numbers[-1] + 1 if self._failed else np.inf)
-        self._gradients_known = written is not None and len(written[0]) == len(numbers)
-        if written is not None and self._gradients_known:
-            return _norms(written[1])
-        if written is not None and len(written[0]):
-            self.not_recorded["gradient norms"] = (
-                "a custom train_step applies gradients and computes the loss a different number "
-                "of times per step"
-            )
-        return np.full((len(numbers), 2 + len(self.variables)), np.nan)
 
     def _note_first_bad(
         self,

@@ -30,10 +30,9 @@ class Ring:
         """How many rows have been written so far."""
         return int(self._count.numpy())
 
-    def drain(self, limit: float = np.inf) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return `(row numbers below limit, rows)` written since the last call, the oldest
-        possibly lost."""
-        count = int(min(self.written, limit))
+    def drain(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return `(row numbers, rows)` written since the last call, the oldest possibly lost."""
+        count = self.written
         first = max(self._read, count - self.rows)
         numbers = np.arange(first, count)
         self._read = count
