@@ -266,6 +266,7 @@ def test_steps_that_loss_scaling_skips_are_recorded_as_skipped():
     for a, b in zip(plain.variables, seen.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
     record = doctor.record
+    assert not record.not_recorded
     skipped = record.steps.skipped
     assert skipped[0]
     assert not skipped[-1]

@@ -50,10 +50,10 @@ class WithoutApply(keras.optimizers.SGD):
 class Guarded(keras.Sequential):
     """Takes a train function once and no other."""
 
-    def __setattr__(self, name, value):
-        if name == "train_function" and self.__dict__.get(name) is not None:
+    def make_train_function(self, force=False):
+        if force:
             raise AttributeError("train_function is fixed")
-        super().__setattr__(name, value)
+        return super().make_train_function()
 
 
 class GuardedOptimizer(keras.optimizers.SGD):

@@ -22,7 +22,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lossdoctor.record.gradients import beside, entries
+from lossdoctor.record.gradient_watch import GradientWatch
+from lossdoctor.record.gradients import beside
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import Replay, is_eager, replay
@@ -45,7 +46,6 @@ _STREAM_STRIDE = 8
 RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
 _RING_ENTRIES = 2**19
-_LOSS_COLUMNS = 4
 _ABSENT = object()
 
 
@@ -53,12 +53,12 @@ _ABSENT = object()
 class _Row:
     """What the step being traced has computed so far: tensors of the row it will write.
 
-    `loss` stands before the sums of inputs, targets and predictions; `gradients` begins with the
-    learning rate and the loss scale, then has half the squared norm of each variable's.
+    `loss` is followed by the sums of inputs, targets and predictions. `gradients` are the learning
+    rate, the loss scale and what `GradientWatch.see` gives.
     """
 
-    loss: Sequence[Any] | None = None
-    gradients: Sequence[Any] | None = None
+    loss: list[Any] | None = None
+    gradients: tuple[list[Any], Any] | None = None
 
 
 class Recorder:
@@ -86,9 +86,7 @@ class Recorder:
         self._mirrors: dict[str, list[BatchMirror]] = {"train": [], "validation": []}
         self.traced_heads: list[tuple[str | None, str | None, int | None]] = []
         self.traced_shapes: list[tuple[int | None, ...]] = []
-        self.connected: list[bool] = []
         self.not_recorded: dict[str, str] = {}
-        self.units: list[UnitWatch] = []
         self.epoch = 0
         self.step = 0
         self.steps: list[NDArray[Any]] = []
@@ -111,8 +109,8 @@ class Recorder:
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
         self._ring: Ring | None = None
         self._row = _Row()
+        self._gradients: GradientWatch | None = None
         self._probe: StepProbe | None = None
-        self._touched: Any = None
         self._drained_at = 0
 
     # Attaching -----------------------------------------------------------------------------
@@ -137,8 +135,8 @@ class Recorder:
             self._replace(self.optimizer.__dict__, "apply", apply)
         self._replace(model, "train_function", None)
         self._replace(model, "test_function", None)
-        self.model.make_train_function()
-        self.model.make_test_function()
+        self.model.make_train_function(force=True)
+        self.model.make_test_function(force=True)
         model["train_function"] = self._observed(self.model.train_function, "train")
         model["test_function"] = self._observed(self.model.test_function, "validation")
 
@@ -187,8 +185,8 @@ class Recorder:
         self._open()
         if self._ring is None or self._row.loss is None:
             return
-        gradients = self._row.gradients or [tf.constant(np.nan)] * (2 + len(self.variables))
-        self._ring.write(tf.stack([*self._row.loss, *gradients]))
+        numbers, vector = self._row.gradients or ([], np.full(2 + len(self.variables), np.nan))
+        self._ring.write(tf.concat([tf.stack([*self._row.loss, *numbers]), vector], 0))
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         if self._phase is None:
@@ -223,13 +221,12 @@ class Recorder:
         if self._probe is not None:
             return
         self.variables = list(self.model.trainable_variables)
-        width = _LOSS_COLUMNS + 2 + len(self.variables)
+        width = 6 + len(self.variables)
         with tf.init_scope():
-            self.units = watched_units(self.model, self.variables)
+            units = watched_units(self.model, self.variables)
+            self._gradients = GradientWatch(self.variables, units, self._jit)
             self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, STEP_SAMPLES)), width)
-            units = sum(unit.units for unit in self.units)
-            self._touched = tf.Variable(np.zeros(units, np.float32), trainable=False)
-            self._probe = StepProbe(self.variables, self._jit)
+            self._probe = StepProbe(self.variables, self._gradients)
 
     def _prime(self) -> None:
         """Look at the model for the first time: before the first step where it is built by then.
@@ -243,29 +240,21 @@ class Recorder:
 
     def _see_gradients(self, grads: Sequence[Any], variables: Any) -> None:
         self._open()
-        assert self._probe is not None
+        assert self._gradients is not None
         if variables is not None:
             by_id = {id(v): g for v, g in zip(variables, grads)}
             grads = [by_id.get(id(v)) for v in self.variables]
         if len(grads) != len(self.variables):
             raise ValueError("`optimizer.apply` got other variables than the model's")
-        self.connected = [gradient is not None for gradient in grads]
         kept = summed([None if g is None else beside(g, self._jit) for g in grads])
         if replica() != 0:
             return
         scale = None
         if hasattr(self.optimizer, "dynamic_scale"):
             scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
-        norms = [
-            tf.constant(np.nan) if g is None else tf.nn.l2_loss(tf.cast(entries(g), tf.float32))
-            for g in kept
-        ]
         rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
-        self._row.gradients = [rate, 1.0 if scale is None else scale, *norms]
-        self._probe.keep_gradients(kept, scale)
-        if self.units:
-            touched = tf.concat([u.touched(kept[u.variable]) for u in self.units], 0)
-            self._touched.assign_add(tf.abs(touched), read_value=False)
+        numbers, vector = self._gradients.see(kept, scale)
+        self._row.gradients = [rate, 1.0 if scale is None else scale, *numbers], vector
 
     @contextlib.contextmanager
     def _harmless(self, what: str) -> Iterator[None]:
@@ -281,7 +270,7 @@ class Recorder:
         def observed(iterator: Any) -> Any:
             outer, self._phase = self._phase, phase
             try:
-                if phase == "train":
+                if phase == "train" and self._wants_detail(self.step):
                     with self._harmless("update norms"):
                         self._before_step()
                 logs = function(iterator)
@@ -326,7 +315,7 @@ class Recorder:
 
     def _before_step(self) -> None:
         fresh = self._last_detail == self.step - 1
-        if self._primed and self._probe and self._wants_detail(self.step) and not fresh:
+        if self._primed and self._probe and not fresh:
             self._probe.remember()
             self._remembered = self.step
 
@@ -397,6 +386,16 @@ class Recorder:
         """The latest validation batch (of the first replica)."""
         return next(iter(self._mirrors["validation"]), None)
 
+    @property
+    def connected(self) -> list[bool]:
+        """Which variables got a gradient; empty before the first step that showed any."""
+        return [] if self._gradients is None else self._gradients.connected
+
+    @property
+    def units(self) -> Sequence[UnitWatch]:
+        """The layers whose dead units are counted."""
+        return [] if self._gradients is None else self._gradients.units
+
     # Reading -------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
@@ -432,18 +431,19 @@ class Recorder:
 
     def _drain(self) -> None:
         self._drained_at = self.step
-        if self._ring is None:
+        if self._ring is None or self._gradients is None:
             return
         numbers, rows = self._ring.drain()
         if not len(numbers):
             return
-        losses, gradients = rows[:, :_LOSS_COLUMNS], _norms(rows[:, _LOSS_COLUMNS:])
+        losses, (rates, scales) = rows[:, :4], rows[:, 4:6].T
+        gradients = self._gradients.norms(rows[:, 6:]) / scales[:, np.newaxis]
         self._epoch_losses.add(losses[:, 0])
         for detail in self.details:
             if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
                 # A view would keep every row of the ring alive.
-                detail.gradient = gradients[detail.step - numbers[0], 2:].copy()
-        connected = gradients[:, 2:][:, np.flatnonzero(self.connected)]
+                detail.gradient = gradients[detail.step - numbers[0]].copy()
+        connected = gradients[:, np.flatnonzero(self.connected)]
         total, finite = np.full(len(numbers), np.nan), np.ones(len(numbers), dtype=bool)
         if connected.shape[1]:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -451,7 +451,7 @@ class Recorder:
             finite = np.isfinite(connected).all(axis=1)
         self._note_first_bad(numbers, losses, gradients, finite)
         epoch = np.full(len(numbers), self.epoch)
-        columns = [numbers, epoch, losses[:, 0], gradients[:, 0], total]
+        columns = [numbers, epoch, losses[:, 0], rates, total]
         flags = [np.isfinite(losses[:, i]) for i in (1, 2, 3)]
         self.steps.append(np.column_stack([*columns, *flags, finite]))
         self._thin()
@@ -467,7 +467,7 @@ class Recorder:
         bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not scaled))
         if self.first_bad is None and bad.any():
             index = int(np.argmax(bad))
-            row = losses[index].copy(), gradients[index, 2:].copy()
+            row = losses[index].copy(), gradients[index].copy()
             self.first_bad = (self.epoch, int(numbers[index]), *row)
 
     def _thin(self) -> None:
@@ -484,12 +484,9 @@ class Recorder:
             ]
 
     def _read_units(self) -> None:
-        if not self.units or not self.step:
-            return
-        dead = self._touched.numpy() == 0
-        self._touched.assign(np.zeros(dead.shape, np.float32))
-        parts = np.split(dead, np.cumsum([u.units for u in self.units])[:-1])
-        self.dead_units.append((self.epoch, np.array([part.mean() for part in parts])))
+        dead = self._gradients.dead_units() if self._gradients is not None and self.step else None
+        if dead is not None:
+            self.dead_units.append((self.epoch, dead))
 
 
 def _rescue(stream: DataStream, iterator: Any) -> None:
@@ -514,13 +511,6 @@ def brief(error: BaseException) -> str:
         return type(error).__name__
     first = lines[0] if len(lines) < 2 or not lines[0].startswith("Exception enc") else lines[1]
     return f"{type(error).__name__}: {first[:200]}"
-
-
-def _norms(rows: NDArray[Any]) -> NDArray[Any]:
-    """Turn the halved squared norms (`tf.nn.l2_loss`) of gradient rows into norms, freed of the
-    loss scale; the rate and that scale stand before them."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.hstack([rows[:, :2], np.sqrt(2.0 * rows[:, 2:]) / rows[:, 1:2]])
 
 
 def _total(tensors: Any) -> Any:

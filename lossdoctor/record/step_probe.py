@@ -7,6 +7,7 @@ of a short run together, and of a large model a sample of the entries tells as m
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.gradient_watch import GradientWatch
 from lossdoctor.record.gradients import SlicesMirror
 from lossdoctor.record.mirror import Mirror, peek
 from lossdoctor.record.replicas import own_copy
@@ -45,39 +47,23 @@ class DetailSample:
 class StepProbe:
     """Compares weights and gradients between sampled steps."""
 
-    def __init__(self, variables: Sequence[Any], jit: bool) -> None:
+    def __init__(self, variables: Sequence[Any], gradients: GradientWatch) -> None:
         self._variables = [own_copy(variable.value) for variable in variables]
-        self._jit = jit
         sizes = [math.prod(variable.shape) for variable in variables]
         stride = sum(sizes) // SAMPLED_ENTRIES | 1
         self._strides = [
             1 if size <= _WHOLE else _coprime(stride, variable.shape[-1])
             for size, variable in zip(sizes, variables)
         ]
-        self._sampled = [-(-size // stride) for size, stride in zip(sizes, self._strides)]
-        self._starts = np.cumsum([0, *self._sampled])
+        sampled = [-(-size // stride) for size, stride in zip(sizes, self._strides)]
+        self._sampled = np.array(sampled, dtype=np.int64)
+        ends = list(itertools.accumulate(sampled))
+        self._parts = list(zip([0, *ends], ends))
         self._shares = np.array(sizes) / np.maximum(self._sampled, 1)
-        self._gradients: list[Mirror | SlicesMirror | None] = [None] * len(variables)
-        self._scale: Mirror | None = None
+        self._gradients = gradients
         self._held: list[Any] = []
         self._before = self._last_gradient = self._last_update = self._empty()
         self._last_step = -2
-
-    def keep_gradients(self, gradients: Sequence[Any], scale: Any | None) -> None:
-        """Keep the gradients and the loss scale for `compare`; runs inside the step."""
-        for index, gradient in enumerate(gradients):
-            if gradient is not None:
-                self._gradients[index] = self._kept(self._gradients[index], gradient)
-        if scale is not None:
-            self._scale = self._kept(self._scale, scale)
-
-    def _kept(self, mirror: Any, tensor: Any) -> Any:
-        if mirror is None:
-            sparse = isinstance(tensor, tf.IndexedSlices)
-            with tf.init_scope():
-                mirror = SlicesMirror(tensor) if sparse else Mirror(tensor, self._jit)
-        mirror.write(tensor)
-        return mirror
 
     def remember(self) -> None:
         """Look at the weights before a step."""
@@ -95,16 +81,14 @@ class StepProbe:
     def compare(self, step: int, *, single: bool) -> DetailSample:
         """Look at the weights and gradients after `step`; `single` says that no other step lies
         between this look and the one before."""
-        gradient = self._gather(self._gradients)
-        if self._scale is not None:
-            gradient /= float(self._scale.read())
+        gradient = self._gather(self._gradients.latest()) / self._gradients.latest_scale
         weight = self._look()
         update = weight - self._before
         sample = DetailSample(
             step=step,
-            weight=np.sqrt(self._squares(weight)),
-            update=np.sqrt(self._squares(update)) if single else np.full(len(self._shares), np.nan),
-            zeros=self._sums((gradient == 0).astype(np.float32)) / self._sampled,
+            weight=self._norms(weight),
+            update=self._norms(update) if single else np.full(len(self._shares), np.nan),
+            zeros=self._zeros(gradient),
         )
         if single and self._last_step == step - 1:
             sample.curvature, sample.curvature_norm = self._curvature(gradient)
@@ -115,30 +99,32 @@ class StepProbe:
     def _curvature(self, gradient: NDArray[Any]) -> tuple[float, float]:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             change = gradient - self._last_gradient
-            moved = np.dot(self._sums(np.square(self._last_update)), self._shares)
-            along = np.dot(self._sums(change * self._last_update), self._shares)
-            changed = np.dot(self._sums(np.square(change)), self._shares)
+            moved = self._products(self._last_update, self._last_update).sum()
+            along = self._products(change, self._last_update).sum()
+            changed = self._products(change, change).sum()
             return float(along / moved), float(np.sqrt(changed / moved))
 
-    def _squares(self, entries: NDArray[Any]) -> NDArray[Any]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self._sums(np.square(entries)) * self._shares
+    def _norms(self, entries: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.sqrt(self._products(entries, entries)))
 
-    def _sums(self, entries: NDArray[Any]) -> NDArray[Any]:
-        """The sum over the sampled entries of each variable."""
+    def _products(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        """The inner product over each variable, extrapolated from its sampled entries."""
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = [entries[a:b].sum() for a, b in zip(self._starts, self._starts[1:])]
-        return np.array(parts, dtype=np.float64)
+            parts = [left[a:b].dot(right[a:b]) for a, b in self._parts]
+        return np.asarray(np.array(parts, dtype=np.float64) * self._shares)
+
+    def _zeros(self, entries: NDArray[Any]) -> NDArray[Any]:
+        """The share of entries of each variable that are exactly 0."""
+        others = np.array([np.count_nonzero(entries[a:b]) for a, b in self._parts])
+        return np.asarray(1.0 - others / np.maximum(self._sampled, 1))
 
     def _empty(self) -> NDArray[Any]:
-        return np.zeros(self._starts[-1], dtype=np.float32)
+        return np.zeros(self._sampled.sum(), dtype=np.float32)
 
     def _gather(self, sources: Sequence[Any]) -> NDArray[Any]:
         """The sampled entries of all `sources` in one vector; zeros stand for None."""
         entries = self._empty()
-        for source, stride, start, end in zip(
-            sources, self._strides, self._starts, self._starts[1:]
-        ):
+        for source, stride, (start, end) in zip(sources, self._strides, self._parts):
             if isinstance(source, SlicesMirror):
                 source.add_to(entries[start:end], stride)
             elif source is not None:
