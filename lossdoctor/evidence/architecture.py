@@ -92,6 +92,18 @@ class Architecture:
         )
 
     @cached_property
+    def single_units(self) -> tuple[LayerRecord, ...]:
+        """Hidden layers of a chain that pass on one number for each example."""
+        ways = [*(layer.inbound for layer in self.layers), *self.readers]
+        if any(len(way) > 1 for way in ways):
+            return ()
+        return tuple(
+            layer
+            for layer in self.hidden_weighted
+            if layer.output_shape and layer.output_shape[1:] == (1,)
+        )
+
+    @cached_property
     def linear_pairs(self) -> tuple[LinearPair, ...]:
         """Every layer of weights that meets another one with nothing non-linear in between.
 

@@ -187,7 +187,7 @@ def _heavy_penalty(setup: SetUp, random: Random) -> Fault | None:
     return _each_hidden(lambda spec: spec.but(kernel_regularizer=penalty))
 
 
-@_architecture("underfitting")
+@_architecture("narrow_layer", "underfitting")
 def _one_hidden_unit(setup: SetUp, random: Random) -> Fault | None:
     if not _hidden(setup, {"layers.Dense"}):
         return None

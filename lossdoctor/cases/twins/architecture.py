@@ -170,12 +170,12 @@ ARCHITECTURE = (
         ),
     ),
     *in_training(
-        "underfitting",
+        "narrow_layer",
         Twin(
             "digits/one-hidden-unit",
-            # A single relu unit may die, which would be another fault.
             hidden(units=1, activation="tanh"),
             "one hidden unit for ten classes",
+            symptoms=("underfitting",),
         ),
     ),
     *in_training(
