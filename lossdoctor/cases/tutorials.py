@@ -58,115 +58,95 @@ _deep_circles = replace(
     _circles, layers=(*(dense(50, "relu") for _ in range(10)), dense(1, "sigmoid")), epochs=100
 )
 
+
+def _healthy(name: str, title: str, recipe: Recipe, passing: float = 0.8) -> Case:
+    return Case(name=name, title=title, recipe=recipe, passing=passing)
+
+
 TUTORIALS = (
-    Case(
-        name="regression-mse",
-        title="Regression under mean squared error",
-        recipe=_regression,
-        passing=0.9,
+    _healthy("regression-mse", "Regression under mean squared error", _regression, 0.9),
+    _healthy(
+        "regression-msle",
+        "Regression of a non-negative target under mean squared logarithmic error",
+        replace(_regression, data=data.positive_regression, loss="msle"),
     ),
-    Case(
-        name="regression-msle",
-        title="Regression of a non-negative target under mean squared logarithmic error",
-        recipe=replace(_regression, data=data.positive_regression, loss="msle"),
-        passing=0.8,
+    _healthy(
+        "regression-mae",
+        "Regression under mean absolute error",
+        replace(_regression, loss="mae"),
+        0.9,
     ),
-    Case(
-        name="regression-mae",
-        title="Regression under mean absolute error",
-        recipe=replace(_regression, loss="mae"),
-        passing=0.9,
+    _healthy("circles-bce", "Two rings under binary cross-entropy, one sigmoid unit", _circles),
+    _healthy(
+        "circles-hinge",
+        "Two rings with labels -1 and 1 under hinge, one tanh unit",
+        _signed_circles,
     ),
-    Case(
-        name="circles-bce",
-        title="Two rings under binary cross-entropy, one sigmoid unit",
-        recipe=_circles,
-        passing=0.8,
+    _healthy(
+        "circles-squared-hinge",
+        "Two rings with labels -1 and 1 under squared hinge, one tanh unit",
+        replace(_signed_circles, loss="squared_hinge"),
     ),
-    Case(
-        name="circles-hinge",
-        title="Two rings with labels -1 and 1 under hinge, one tanh unit",
-        recipe=_signed_circles,
-        passing=0.8,
+    _healthy(
+        "blobs-categorical",
+        "Three blobs with one-hot labels under categorical cross-entropy, softmax",
+        _blobs,
     ),
-    Case(
-        name="circles-squared-hinge",
-        title="Two rings with labels -1 and 1 under squared hinge, one tanh unit",
-        recipe=replace(_signed_circles, loss="squared_hinge"),
-        passing=0.8,
+    _healthy(
+        "blobs-sparse",
+        "Three blobs with class ids under sparse categorical cross-entropy, softmax",
+        replace(_blobs, data=data.blobs, loss="sparse_categorical_crossentropy"),
     ),
-    Case(
-        name="blobs-categorical",
-        title="Three blobs with one-hot labels under categorical cross-entropy, softmax",
-        recipe=_blobs,
-        passing=0.8,
-    ),
-    Case(
-        name="blobs-sparse",
-        title="Three blobs with class ids under sparse categorical cross-entropy, softmax",
-        recipe=replace(_blobs, data=data.blobs, loss="sparse_categorical_crossentropy"),
-        passing=0.8,
-    ),
-    Case(
-        name="blobs-kl",
-        title="Three blobs with one-hot labels under KL divergence, softmax",
-        recipe=replace(_blobs, loss="kl_divergence"),
-        passing=0.8,
+    _healthy(
+        "blobs-kl",
+        "Three blobs with one-hot labels under KL divergence, softmax",
+        replace(_blobs, loss="kl_divergence"),
     ),
 )
 
 VARIANTS = (
-    Case(
-        name="regression-mse-adam",
-        title="Regression under mean squared error, Adam",
-        recipe=replace(_regression, optimizer=adam(0.01)),
-        passing=0.9,
+    _healthy(
+        "regression-mse-adam",
+        "Regression under mean squared error, Adam",
+        replace(_regression, optimizer=adam(0.01)),
+        0.9,
     ),
-    Case(
-        name="regression-mse-normalized",
-        title="Regression with inputs in units of their own, batch normalization first",
-        recipe=_normalized_regression,
-        passing=0.8,
+    _healthy(
+        "regression-mse-normalized",
+        "Regression with inputs in units of their own, batch normalization first",
+        _normalized_regression,
     ),
-    Case(
-        name="circles-bce-deep",
-        title="Two rings, ten hidden relu layers",
-        recipe=replace(_deep_circles, optimizer=sgd(0.01)),
-        passing=0.75,
+    _healthy(
+        "circles-bce-deep",
+        "Two rings, ten hidden relu layers",
+        replace(_deep_circles, optimizer=sgd(0.01)),
+        0.75,
     ),
-    Case(
-        name="circles-hinge-linear",
-        title="Two rings with labels -1 and 1 under hinge, a linear unit (as an SVM has it)",
-        recipe=replace(_signed_circles, layers=(dense(50, "relu"), dense(1))),
-        passing=0.8,
+    _healthy(
+        "circles-hinge-linear",
+        "Two rings with labels -1 and 1 under hinge, a linear unit (as an SVM has it)",
+        replace(_signed_circles, layers=(dense(50, "relu"), dense(1))),
     ),
-    Case(
-        name="circles-squared-hinge-linear",
-        title="Two rings with labels -1 and 1 under squared hinge, a linear unit",
-        recipe=replace(_signed_circles, layers=(dense(50, "relu"), dense(1)), loss="squared_hinge"),
-        passing=0.8,
+    _healthy(
+        "circles-squared-hinge-linear",
+        "Two rings with labels -1 and 1 under squared hinge, a linear unit",
+        replace(_signed_circles, layers=(dense(50, "relu"), dense(1)), loss="squared_hinge"),
     ),
-    Case(
-        name="blobs-sparse-adam",
-        title="Three blobs with class ids under sparse categorical cross-entropy, Adam",
-        recipe=replace(
+    _healthy(
+        "blobs-sparse-adam",
+        "Three blobs with class ids under sparse categorical cross-entropy, Adam",
+        replace(
             _blobs,
             data=data.blobs,
             loss="sparse_categorical_crossentropy",
             optimizer=adam(0.01),
         ),
-        passing=0.8,
     ),
-    Case(
-        name="digits",
-        title="Digits: half of all inputs and most activations are 0",
-        recipe=_digits,
-        passing=0.88,
-    ),
-    Case(
-        name="sine-lstm",
-        title="A noisy sine forecast by an LSTM",
-        recipe=Recipe(
+    _healthy("digits", "Digits: half of all inputs and most activations are 0", _digits, 0.88),
+    _healthy(
+        "sine-lstm",
+        "A noisy sine forecast by an LSTM",
+        Recipe(
             data=data.sine,
             layers=(layer("LSTM", units=32), dense(1)),
             loss="mse",
@@ -174,12 +154,12 @@ VARIANTS = (
             score=R2,
             epochs=20,
         ),
-        passing=0.9,
+        0.9,
     ),
-    Case(
-        name="tokens-gru",
-        title="Word ids, padded in front, read by a GRU",
-        recipe=Recipe(
+    _healthy(
+        "tokens-gru",
+        "Word ids, padded in front, read by a GRU",
+        Recipe(
             data=data.padded_tokens,
             layers=(
                 layer("Embedding", input_dim=101, output_dim=8),
@@ -192,6 +172,5 @@ VARIANTS = (
             score=ACCURACY,
             epochs=8,
         ),
-        passing=0.8,
     ),
 )
