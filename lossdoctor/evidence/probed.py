@@ -86,7 +86,7 @@ class LabelAgreement:
             when fitted on other training rows; None without validation.
         excess_error: Standard error of that difference.
         interior: Share of labels that contradict their neighbors far from any class border, at
-            most what simple models leave unexplained: out of fold, nothing explains wrong labels.
+            most as many as can be wrong where simple models predict this much of them out of fold.
         interior_error: Its standard error.
         explained: Share that class overlap as wide as the weak signal tells would explain.
         conflicting: Share of rows with the same input as another row and another label.
@@ -114,7 +114,8 @@ class LabelAgreement:
         probes = record.probes
         if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
-        interior = min(probes["label_noise"], max(0.0, 1 - probes["signal"]))
+        classes = max(found.labels.classes for found in judged)
+        interior = min(probes["label_noise"], _most_wrong(probes["signal"], classes))
         excess, error = _excess(probes)
         return cls(
             excess=excess,
@@ -150,6 +151,16 @@ class LabelAgreement:
         if self.excess is None or self.excess < _STANDARD_ERRORS * self.excess_error:
             return 0.0
         return self.excess
+
+
+def _most_wrong(r2: float, classes: int) -> float:
+    """The largest share of wrong labels with which a model can reach this R² out of fold.
+
+    Where a share w of the labels is moved to another class, the best prediction of one-hot labels
+    keeps a squared error of 2w(1 - w), out of the 1 - 1/C that a constant has with even classes.
+    """
+    product = min(0.25, (1 - r2) * (1 - 1 / max(classes, 2)) / 2)
+    return (1 - math.sqrt(1 - 4 * product)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)

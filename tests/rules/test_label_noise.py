@@ -18,14 +18,14 @@ CLEAN = {
 }
 
 
-CLASSES = {
-    "model": mlp(units=3, activation="softmax"),
-    "loss": "sparse_categorical_crossentropy",
-}
-
-
-def record(x=X, **probes):
-    return config_record(x=x, y=np.arange(300) % 3, probes={**CLEAN, **probes}, **CLASSES)
+def record(x=X, classes=3, **probes):
+    return config_record(
+        x=x,
+        y=np.arange(300) % classes,
+        probes={**CLEAN, **probes},
+        model=mlp(units=classes, activation="softmax"),
+        loss="sparse_categorical_crossentropy",
+    )
 
 
 def measured(**probes):
@@ -41,7 +41,8 @@ def test_labels_harder_to_predict_in_training_than_in_validation():
 
 
 def test_labels_that_contradict_a_clear_neighborhood():
-    assert measured(label_noise=0.3) == ["beyond overlap"]
+    moved = {"signal": 0.64, "label_noise": 0.2, "label_noise_rows": 512.0}
+    assert measured(**moved, classes=10) == ["beyond overlap"]
 
 
 def test_conflicts_count_for_continuous_inputs_only():
@@ -58,10 +59,11 @@ def test_silent_on_clean_labels_and_on_overlap_that_the_signal_explains():
 
 
 def test_labels_that_a_simple_model_predicts_out_of_fold_are_not_wrong():
-    # Measured: y = x[:, 0] > 0 among 50 columns, in which neighbors are hardly alike.
-    unlike = {"label_noise": 0.26, "neighbor_error": 0.23, "minority_rows": 253.0}
-    assert measured(signal=0.96, **unlike) == []
-    assert measured(signal=0.5, **unlike) == ["evenness"]
+    # Measured on clean labels that depend on one or two of 30 columns: neighbors are hardly alike.
+    assert measured(signal=0.95, label_noise=0.18, neighbor_error=0.21) == []
+    assert measured(signal=0.72, label_noise=0.45, neighbor_error=0.42) == []
+    # And on two columns with a fifth of the labels moved.
+    assert measured(signal=0.34, label_noise=0.2, neighbor_error=0.24) == ["evenness"]
 
 
 def test_threshold_over_validation():
@@ -81,7 +83,7 @@ def test_remedy_leaves_the_wrong_labels_out():
     random = np.random.default_rng(0)
     wrong = random.random(300) < 0.3
     labels = np.where(wrong, (true + 1) % 3, true)
-    (finding,) = findings_of(SLUG, record(label_noise=0.3))
+    (finding,) = findings_of(SLUG, record(conflicting_labels=0.3))
     for y in (labels, np.eye(3)[labels]):
         names = {"X": x, "y": y, "np": np}
         exec(finding.remedies[0].code, names)
