@@ -19,9 +19,10 @@ class LabelNoise(Rule):
 
     **How it is measured.** With nearest neighbors on at most 512 rows: how much more often they
     mistake held-out training labels than validation labels; and how often labels contradict
-    neighbors far from any class border, where overlap is over. The share that overlap explains is
-    taken from the strength of the signal; and where there are as many of them far from a border
-    as elsewhere, no overlap explains them.
+    neighbors far from any class border, where overlap is over, at most as often as what simple
+    models predict out of fold leaves room for. The share that overlap explains is taken from the
+    strength of the signal; and where there are as many of them far from a border as elsewhere, no
+    overlap explains them.
 
     **How to fix it.** Look through the contradicting rows first: they are few and telling.
 
