@@ -9,13 +9,14 @@ from typing import Self
 import scipy.stats
 
 from lossdoctor.evidence._missing import NotApplicable
-from lossdoctor.evidence.architecture import AFFINE, RECURRENT
+from lossdoctor.evidence.architecture import AFFINE, NORMALIZATION, RECURRENT
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, RunRecord, WeightRecord
 
 # Sampling error of a standard deviation over n draws is 1/√(2n); 6 of these never happen by chance.
 _SAMPLING_ERRORS = 6.0
 _FEWEST_DRAWS = 20
+_BOUNDED = frozenset({"sigmoid", "hard_sigmoid", "tanh", "softsign", "hard_tanh", "softmax"})
 COMPOUNDING = 2.0
 """Once one kernel is redrawn, so should be those this far outside: layers multiply."""
 _BY_CHANCE = 1e-4
@@ -125,6 +126,20 @@ class Initialization:
     def frozen_at_random(self) -> tuple[Kernel, ...]:
         """The frozen kernels that hold a fresh draw of their initializer, and no knowledge."""
         return () if self.pretrained else tuple(k for k in self.frozen if k.follows_its_law)
+
+    @property
+    def growth(self) -> float:
+        """By how much too far signals grow: the product of how many times the kernels lie above
+        their bands, over the longest stretch without normalization or a bounded activation."""
+        kernels = {id(kernel.layer): kernel for kernel in self.outside(COMPOUNDING)}
+        largest = product = 1.0
+        for layer in self.setup.model.layers:
+            if id(layer) in kernels:
+                product *= kernels[id(layer)].excess
+                largest = max(largest, product)
+            if layer.class_name in NORMALIZATION or layer.activation in _BOUNDED:
+                product = 1.0
+        return largest
 
     @property
     def pretrained(self) -> bool:

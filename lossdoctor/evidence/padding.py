@@ -1,4 +1,4 @@
-"""Sequences filled up with zeros, and the recurrent layers that read the zeros last."""
+"""Sequences filled up with one value, and the recurrent layers that read the filling last."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, RunRecord, TensorSummary
 
 _CELLS = frozenset({"LSTM", "GRU", "SimpleRNN"})
-_KEEPS_STEPS = _CELLS | NORMALIZATION | RANDOM | {"Embedding", "Dense", "Activation", "ReLU"}
+_KEEPS_STEPS = (
+    _CELLS | NORMALIZATION | RANDOM | {"Embedding", "Masking", "Dense", "Activation", "ReLU"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaddedRead:
     """A recurrent layer that returns its last state, after steps that are padding.
 
-    `embedding` is the one that reads the input, if there is one.
+    `embedding` is the one that reads the input, if there is one, `mask` one that hides another
+    value than the padding. `steps` is how many padded steps stand between the end of an example
+    and the last state, on average, `value` what they hold.
     """
 
     cell: LayerRecord
     embedding: LayerRecord | None
-    summary: TensorSummary
-
-    @property
-    def steps(self) -> float:
-        """Padded steps between the end of an example and the last state, on average."""
-        return self.summary.trailing_zeros
+    mask: LayerRecord | None
+    steps: float
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Padding:
 
 
 def _read(setup: Setup, cell: int, inputs: tuple[TensorSummary, ...]) -> PaddedRead | None:
-    layers, index, embedding = setup.model.layers, cell, None
+    layers, index, embedding, mask = setup.model.layers, cell, None, None
     while index not in setup.model.inputs:
         layer = layers[index]
         if layer.custom or layer.class_name not in _KEEPS_STEPS or len(layer.inbound) != 1:
@@ -70,8 +71,19 @@ def _read(setup: Setup, cell: int, inputs: tuple[TensorSummary, ...]) -> PaddedR
             if layer.config.get("mask_zero"):
                 return None
             embedding = layer
+        mask = layer if layer.class_name == "Masking" else mask
         index = layer.inbound[0]
     number = setup.model.inputs.index(index)
     if number >= len(inputs):
         return None
-    return PaddedRead(cell=layers[cell], embedding=embedding, summary=inputs[number])
+    steps, value = _padding(inputs[number])
+    if mask is not None and mask.config.get("mask_value", 0.0) == value:
+        return None
+    return PaddedRead(cell=layers[cell], embedding=embedding, mask=mask, steps=steps, value=value)
+
+
+def _padding(summary: TensorSummary) -> tuple[float, float]:
+    """How many steps at the end of an example are filled up, and with what."""
+    if summary.filler is not None and summary.trailing_fill > summary.trailing_zeros:
+        return summary.trailing_fill, summary.filler
+    return summary.trailing_zeros, 0.0

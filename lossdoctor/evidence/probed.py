@@ -13,6 +13,7 @@ from lossdoctor.evidence.sample_size import is_discrete
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord, TensorSummary
 
+_SIGNALS = ("signal", "flat_signal", "pooled_signal")
 _NO_TABLE = "a table of numbers as input (of images and sequences simple models say nothing)"
 _STANDARD_ERRORS = 3.0
 _OWN_VALUE = 0.9
@@ -23,7 +24,11 @@ _CLUELESS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """The best out-of-fold R² of a linear model, nearest neighbors and a forest."""
+    """The best out-of-fold R² of simple models.
+
+    For tables of a linear model, nearest neighbors and a forest; for images, sequences and ids of
+    a linear model and neighbors on them as they are, and of a linear model on pooled features.
+    """
 
     r2: float
     rows: int
@@ -33,9 +38,22 @@ class Signal:
     """The inputs are patterns of two or three whole numbers."""
     flat: bool = False
     """The inputs are images or sequences, flattened: simple models may miss what is in them."""
+    pooled: bool = False
+    """The inputs are images, sequences or ids, looked at wherever in them something stands."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
+        setup, probes = Setup.from_record(record), record.probes
+        if "pooled_signal" in probes and ("signal" not in probes or reads_ids(setup)):
+            if any(len(output.shape) > 2 for output in setup.model.outputs):
+                raise NotApplicable("the model answers for every position, simple models do not")
+            return cls(
+                r2=max(probes[name] for name in _SIGNALS if name in probes),
+                rows=int(probes["signal_rows"]),
+                minority=int(probes.get("minority_rows", probes["signal_rows"])),
+                discrete=False,
+                pooled=True,
+            )
         _require_table(record)
         if "flat_signal" in record.probes:
             rows = record.train.rows or 0 if record.train else 0
@@ -205,9 +223,13 @@ def _inputs(record: RunRecord) -> tuple[TensorSummary, ...]:
 
 
 def _require_table(record: RunRecord) -> None:
-    setup = Setup.from_record(record)
-    if any(layer.class_name == "Embedding" for layer in setup.model.layers):
+    if reads_ids(Setup.from_record(record)):
         raise NotApplicable("the inputs are ids, whose size means nothing to simple models")
+
+
+def reads_ids(setup: Setup) -> bool:
+    """Whether some input goes through an embedding."""
+    return any(layer.class_name == "Embedding" for layer in setup.model.layers)
 
 
 def _excess(probes: dict[str, float]) -> tuple[float | None, float]:

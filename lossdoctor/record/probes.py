@@ -2,8 +2,8 @@
 
 `probe_data` answers what summaries of single tensors cannot: whether simple models find any signal
 in the inputs, whether labels contradict their surroundings, whether validation rows stand in the
-training data as well. It knows tables; that simple models find nothing in images and sequences
-says nothing about them, but what they do find, a network must find, too; and rows are rows.
+training data as well. Images, sequences and ids are judged by features that any position counts
+for (`record.pooled_features`), as a linear model of single pixels overlooks most of them.
 
 | probe | what it is |
 |---|---|
@@ -11,6 +11,7 @@ says nothing about them, but what they do find, a network must find, too; and ro
 | `linear_fit` | R² of the best linear function on the very rows it was fitted to, the most a model without hidden units can explain |
 | `signal_rows` | how many rows it rests on |
 | `flat_signal` | that of a linear model and nearest neighbors on images, sequences and wide tables, flattened |
+| `pooled_signal` | that of a linear model on pooled features of images, sequences and ids |
 | `minority_rows` | how many of them are not of the most frequent class |
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
@@ -31,6 +32,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lossdoctor.record.pooled_features import pooled_features
 
 Floats = NDArray[np.float64]
 
@@ -73,13 +76,15 @@ def probe_data(
     if flat is None:
         return {}
     found = _overlap(flat, other, rows)
-    images = any(tensor is not None and tensor.ndim > 2 for tensor in inputs)
-    if images or flat.shape[1] > _MOST_FEATURES:
-        return found | (_flat_signal(flat, _target(targets)) if fit_models else {})
-    table = flat.astype(np.float64)
     target = _target(targets)
     if target is None or not fit_models:
         return found
+    tensors = [tensor for tensor in inputs if tensor is not None]
+    if target.shape[1] <= _MOST_CLASSES:  # more of them stand for positions, which pooling loses
+        found |= _pooled_signal(tensors, target)
+    if any(tensor.ndim > 2 for tensor in tensors) or flat.shape[1] > _MOST_FEATURES:
+        return found | _flat_signal(flat, target)
+    table = flat.astype(np.float64)
     table, target = _usable(table, target)
     found |= _linear_fit(table, target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
@@ -98,18 +103,40 @@ def probe_data(
     return found
 
 
-def _flat_signal(flat: NDArray[Any], target: Floats | None) -> dict[str, float]:
-    if target is None:
-        return {}
+def _flat_signal(flat: NDArray[Any], target: Floats) -> dict[str, float]:
     columns = np.random.default_rng(_SEED).permutation(flat.shape[1])[:_MOST_FEATURES]
     table, target = _usable(flat[:, columns].astype(np.float64), target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return {}
+    return {"flat_signal": _without_warnings(_smooth_models(len(table)), table, target)}
+
+
+def _pooled_signal(tensors: Sequence[NDArray[Any]], target: Floats) -> dict[str, float]:
+    few = [tensor[:PROBED_ROWS] for tensor in tensors]
+    if not all(np.isfinite(tensor).all() for tensor in few):
+        return {}
+    features = pooled_features(few)
+    if features is None:
+        return {}
+    table, target = _usable(features, target[:PROBED_ROWS])
+    if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
+        return {}
+    classes = _classes(target)
+    rarer = len(table) if classes is None else len(table) - np.bincount(classes).max()
+    return {
+        "pooled_signal": _without_warnings([_linear_model()], table, target),
+        "signal_rows": float(len(table)),
+        "minority_rows": float(rarer),
+    }
+
+
+def _without_warnings(models: Sequence[Any], table: Floats, target: Floats) -> float:
+    """The best out-of-fold R²; of degenerate folds nobody wants to hear."""
     classes = _classes(target)
     expected = _without_far_values(target) if classes is None else _one_hot(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"flat_signal": _out_of_fold(_smooth_models(len(table)), table, expected)}
+        return _out_of_fold(models, table, expected)
 
 
 def _target(targets: Sequence[NDArray[Any] | None]) -> Floats | None:
@@ -162,14 +189,21 @@ def _models(rows: int) -> list[Any]:
     return [*_smooth_models(rows), forest]
 
 
-def _smooth_models(rows: int) -> list[Any]:
+def _linear_model() -> Any:
     from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 100.0, 10_000.0)))
+
+
+def _smooth_models(rows: int) -> list[Any]:
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     return [
-        make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 100.0, 10_000.0))),
+        _linear_model(),
         make_pipeline(StandardScaler(), KNeighborsRegressor(min(_NEIGHBORS, rows // 4))),
     ]
 

@@ -304,6 +304,10 @@ class TensorSummary:
     trailing_zeros: float = 0.0
     """Mean number of steps at the end of an example that hold nothing but zeros; for examples of
     shape (steps,) or (steps, features)."""
+    filler: float | None = None
+    """The value other than 0 that makes up the last step of most examples, if there is one."""
+    trailing_fill: float = 0.0
+    """Mean number of steps at the end of an example that hold nothing but `filler`."""
     outlier_fraction: float = 0.0
     """Share of entries more than 10 robust standard deviations (1.4826 MAD) from the median."""
     skewness: float = 0.0

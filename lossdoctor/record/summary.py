@@ -187,7 +187,11 @@ def _sample_statistics(sample: NDArray[Any]) -> dict[str, Any]:
             found["row_spread"] = float(usable.std(axis=0, dtype=np.float64).mean())
     found["duplicate_fraction"] = _duplicate_fraction(rows)
     if sample.ndim in (2, 3):
-        found["trailing_zeros"] = _trailing_zeros(sample)
+        steps = sample.reshape(*sample.shape[:2], -1)
+        found["trailing_zeros"] = _trailing(steps, 0)
+        filler = _filler(steps)
+        if filler is not None:
+            found |= {"filler": filler, "trailing_fill": _trailing(steps, filler)}
     if sample.ndim >= 2 and 2 <= sample.shape[-1] <= MAX_FEATURES:
         found |= _row_statistics(sample.reshape(-1, sample.shape[-1]))
     return found
@@ -219,11 +223,21 @@ def _duplicate_fraction(rows: NDArray[Any]) -> float:
     return 1.0 - len(np.unique(keys)) / len(rows)
 
 
-def _trailing_zeros(sequences: NDArray[Any]) -> float:
-    steps = sequences.reshape(*sequences.shape[:2], -1)
-    empty = np.asarray((steps == 0).all(axis=2))
-    padded = np.logical_and.accumulate(empty[:, ::-1], axis=1)
-    return float(padded.sum(axis=1).mean())
+def _filler(steps: NDArray[Any]) -> float | None:
+    """The value, if not 0, that all entries of the last step have in more than half of the rows."""
+    last = steps[:, -1]
+    uniform = last[(last == last[:, :1]).all(axis=1), 0]
+    values, counts = np.unique(uniform, return_counts=True)
+    if not len(values) or counts.max() <= len(steps) / 2:
+        return None
+    return float(values[counts.argmax()]) or None
+
+
+def _trailing(steps: NDArray[Any], value: float) -> float:
+    """Mean number of steps at the end of a row that hold nothing but `value`."""
+    filled = np.asarray((steps == value).all(axis=2))
+    trailing = np.logical_and.accumulate(filled[:, ::-1], axis=1)
+    return float(trailing.sum(axis=1).mean())
 
 
 def _outlier_fraction(sample: NDArray[Any]) -> float:

@@ -8,7 +8,8 @@ from lossdoctor.evidence.initialization import COMPOUNDING, Initialization, Kern
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
-from lossdoctor.rules._remedies.architecture import change_layers, listed
+from lossdoctor.rules._remedies.architecture import listed
+from lossdoctor.rules._remedies.gradients import fresh_weights, zero_bias
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _RELU_FAMILY = {"relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"}
@@ -19,8 +20,9 @@ class PoorInitialization(Rule):
     """Initial weights that are all alike, or far too large or small.
 
     **What it detects.** Kernels whose entries are all equal, kernels whose spread lies more than
-    ten times outside the band that He, Glorot and LeCun initialization span for their shape, and,
-    before training, hidden biases so far from zero that they decide alone.
+    ten times outside the band that He, Glorot and LeCun initialization span for their shape, or
+    less far in so many layers that together they enlarge the signal a hundredfold, and, before
+    training, hidden biases so far from zero that they decide alone.
 
     **Why it matters.** Units that start alike get the same gradient and stay alike: the layer
     counts as one unit, and zero kernels behind relu pass no gradient at all. A kernel ten times too
@@ -51,6 +53,12 @@ class PoorInitialization(Rule):
         unit="× outside the band of He, Glorot and LeCun",
         source="a factor of ten per layer is a factor of a hundred over two; band by the papers",
     )
+    growth: float = threshold(
+        100.0,
+        fires="above",
+        unit="× too large a signal, over all layers",
+        source="what two kernels just beyond `deviation` make together",
+    )
     bias: float = threshold(
         5.0,
         fires="above",
@@ -71,6 +79,8 @@ class PoorInitialization(Rule):
             yield self._alike(initial, alike, learned)
             return
         off = initial.outside(self.deviation)
+        if not off and initial.growth > self.growth:
+            off = [k for k in initial.outside(COMPOUNDING) if k.excess > 1]
         free = [k for k in off if k.follows_its_law is not False]
         biased = [k for k in initial.kernels if k.hidden and abs(k.bias) > self.bias]
         if off and not free:
@@ -96,12 +106,16 @@ class PoorInitialization(Rule):
         worst = max(off, key=lambda k: max(k.excess, k.shortfall))
         large = worst.excess > worst.shortfall
         times = max(worst.excess, worst.shortfall)
+        grown = initial.growth if times <= self.deviation else None
         return self.finding(
             f"The weights of {listed([k.layer.name for k in off])} start with a standard deviation "
             f"of {worst.weight.std:.2g}, {times:,.3g} times {'above' if large else 'below'} the "
-            f"{worst.low:.2g} to {worst.high:.2g} that suit their shape.",
+            f"{worst.low:.2g} to {worst.high:.2g} that suit their shape"
+            + (f"; together they enlarge the signal {grown:,.0f} times." if grown else "."),
             severity=Severity.INFO if learned else None,
-            measurements=[self.measure("deviation", times)],
+            measurements=[
+                self.measure("growth", grown) if grown else self.measure("deviation", times)
+            ],
             layers=[k.layer.name for k in off],
             remedies=[_redraw(initial, initial.outside(COMPOUNDING))],
         )
@@ -114,14 +128,7 @@ class PoorInitialization(Rule):
             "can outweigh.",
             measurements=[self.measure("bias", abs(worst.bias))],
             layers=names,
-            remedies=[
-                Remedy(
-                    text="Start the biases at zero, so that the inputs decide which units are on.",
-                    code=change_layers(
-                        initial.setup, {name: {"bias_initializer": "zeros"} for name in names}
-                    ),
-                )
-            ],
+            remedies=[zero_bias(initial.setup, names, "the inputs then decide which units are on")],
         )
 
 
@@ -135,16 +142,8 @@ def _alike(kernels: Sequence[Kernel], failed: bool) -> list[Kernel]:
 
 
 def _redraw(initial: Initialization, kernels: list[Kernel]) -> Remedy:
-    suited = {
-        k.layer.name: "he_uniform" if k.layer.activation in _RELU_FAMILY else "glorot_uniform"
-        for k in kernels
-    }
-    chosen = " and ".join(sorted(set(suited.values())))
-    return Remedy(
-        text=f"Draw the weights at the scale their shape asks for ({chosen}): He for the relu "
-        "family, which halves the signal, Glorot for the others. Another learning rate cannot "
-        "make up for it, as every layer needs another one.",
-        code=change_layers(
-            initial.setup, {name: {"kernel_initializer": law} for name, law in suited.items()}
-        ),
+    why = (
+        "He keeps signals at their size through the relu family, which halves them, Glorot through "
+        "the others. Another learning rate cannot make up for it, as every layer needs another one"
     )
+    return fresh_weights(initial.setup, [k.layer.name for k in kernels], why)

@@ -62,15 +62,43 @@ def test_overlap_is_scaled_up_by_the_sampled_share():
     assert found["validation_overlap"] == 0.5
 
 
-def test_of_images_and_wide_tables_only_what_is_found_counts():
+def test_images_and_wide_tables_are_taken_as_they_are():
     images = RANDOM.random((100, 8, 8, 1))
     bright = images + (np.arange(100) % 2)[:, None, None, None]
     for inputs in (bright, bright.reshape(100, 64).repeat(5, axis=1)):
-        found = probe_data([inputs], [np.arange(100) % 2])
-        assert found.keys() == {"flat_signal"}
-        assert found["flat_signal"] > 0.9
+        assert probe_data([inputs], [np.arange(100) % 2])["flat_signal"] > 0.9
     assert probe_data([images], [np.arange(100) % 2])["flat_signal"] < 0.2
     assert probe_data([images], [np.arange(100) % 2], fit_models=False) == {}
+
+
+def stripes(count):
+    """Images of stripes along either axis, which begin anywhere, and which axis it is."""
+    upright = RANDOM.integers(0, 2, count)
+    waves = np.sin(np.arange(12) + RANDOM.uniform(0, 6, (count, 1)))
+    images = np.repeat(waves[:, :, None], 12, axis=2)
+    images[upright == 1] = images[upright == 1].transpose(0, 2, 1)
+    return images[..., None] + RANDOM.normal(size=(count, 12, 12, 1)) / 2, upright
+
+
+def test_patterns_that_stand_anywhere_are_found_by_what_is_pooled_over_positions():
+    images, upright = stripes(400)
+    assert probe_data([images], [upright])["pooled_signal"] > 0.9
+    assert probe_data([images], [RANDOM.permutation(upright)])["pooled_signal"] < 0.04
+
+
+def test_frequencies_of_a_sequence_and_words_of_a_text_are_found():
+    fast = RANDOM.integers(0, 2, 200)
+    phase = RANDOM.uniform(0, 6, (200, 1))
+    series = np.sin((0.3 + 0.4 * fast[:, None]) * np.arange(60) + phase)[..., None]
+    assert probe_data([series], [fast])["pooled_signal"] > 0.9
+    words = RANDOM.integers(20, 400, (200, 30))
+    words[np.arange(200), RANDOM.integers(0, 30, 200)] = 1 + fast
+    assert probe_data([words], [fast])["pooled_signal"] > 0.5
+
+
+def test_answers_for_many_positions_are_not_held_against_pooled_features():
+    images, _ = stripes(100)
+    assert "pooled_signal" not in probe_data([images], [images])
 
 
 def test_images_of_validation_that_stand_in_training_are_counted():

@@ -101,3 +101,14 @@ def test_trailing_zeros_are_counted_in_whole_steps():
     series = np.stack([ids, np.zeros_like(ids)], axis=2)
     assert summarize(series, name="x").trailing_zeros == 1.5
     assert summarize(ids[:, 0], name="x").trailing_zeros == 0
+
+
+def test_another_value_that_most_rows_are_filled_up_with():
+    series = RNG.normal(size=(10, 6, 2))
+    assert summarize(series).filler is None
+    series[:6, 3:] = -1
+    found = summarize(series)
+    assert found.filler == -1
+    assert found.trailing_fill == 1.8
+    assert found.trailing_zeros == 0
+    assert summarize(np.where(series == -1, 0, series)).filler is None

@@ -9,6 +9,7 @@ from tests.records import (
     config_record,
     dense,
     findings_of,
+    layer,
     learned,
     mlp,
     outcome_of,
@@ -91,6 +92,20 @@ def test_thresholds_stand_at_ten_times_the_band():
     assert len(found(kernel(HIDDEN, std=10.1 * high), HEAD)) == 1
     assert found(kernel(HIDDEN, std=low / 9.9), HEAD) == ()
     assert len(found(kernel(HIDDEN, std=low / 10.1), HEAD)) == 1
+
+
+def test_layers_that_are_less_far_off_multiply():
+    def model(times, *between, activation="relu"):
+        layers = [dense(f"d{i}", 20, 20, activation=activation) for i in range(4)]
+        wide = [kernel(layer, std=times * (2 / 20) ** 0.5) for layer in layers]
+        return found(*wide[:2], *between, *wide[2:], HEAD)
+
+    (finding,) = model(3.2)
+    assert "enlarge the signal 105 times" in finding.message
+    assert finding.layers == ("d0", "d1", "d2", "d3")
+    assert model(3.1) == ()
+    assert model(3.2, layer("norm", "LayerNormalization")) == ()
+    assert model(3.2, activation="tanh") == ()
 
 
 def test_silent_on_usual_initializers():

@@ -45,7 +45,38 @@ def test_a_model_that_predicts_validation_rows_disproves_it():
         assert len(findings_of(SLUG, proved)) == count
 
 
-def test_cannot_tell_of_few_rows_discrete_patterns_ids_and_images():
+def pooled(signal, flat=-0.01, **fields):
+    probes = {"pooled_signal": signal, "flat_signal": flat, "signal_rows": 300.0}
+    return config_record(x=X, y=X[:, 0], probes=probes, **fields)
+
+
+def test_images_and_sequences_are_judged_by_pooled_features():
+    (finding,) = findings_of(SLUG, pooled(0.039))
+    assert "pooled features" in finding.message
+    assert findings_of(SLUG, pooled(0.041)) == ()
+    assert findings_of(SLUG, pooled(-0.01, flat=0.2)) == ()
+
+
+def test_what_was_learned_by_heart_is_left_alone_where_nothing_is_held_out():
+    base = pooled(-0.01)
+    for share, status in ((0.91, "not_applicable"), (0.89, "found")):
+        pairing = (TargetPairing(output=0, rows=300, r2=share),)
+        run = dataclasses.replace(
+            base, source="run", train=dataclasses.replace(base.train, pairing=pairing)
+        )
+        assert outcome_of(SLUG, run).status == status
+
+
+def test_answers_for_every_position_are_not_judged():
+    head = dense("head", 3, 8)
+    head = dataclasses.replace(head, output_shape=(None, 15, 3))
+    record = pooled(-0.01, model=chain(head))
+    outputs = (dataclasses.replace(record.model.outputs[0], shape=(None, 15, 3)),)
+    record = dataclasses.replace(record, model=dataclasses.replace(record.model, outputs=outputs))
+    assert "every position" in outcome_of(SLUG, record).reason
+
+
+def test_cannot_tell_of_few_rows_discrete_patterns_and_what_was_not_probed():
     assert "too few" in outcome_of(SLUG, record(-0.1, rows=99)).reason
     rare = record(0.0)
     rare = dataclasses.replace(rare, probes={**rare.probes, "minority_rows": 39.0})

@@ -40,7 +40,23 @@ def test_padded_numbers_get_a_masking_layer():
     series = np.random.default_rng(0).normal(size=(60, 50, 2))
     series[:, 20:] = 0
     (finding,) = found(series, embedding=False)
-    assert "keras.layers.Masking()" in finding.remedies[0].code
+    assert "keras.layers.Masking(mask_value=0)" in finding.remedies[0].code
+
+
+def test_a_mask_of_another_value_than_the_padding():
+    series = np.random.default_rng(0).normal(size=(60, 50, 2))
+    series[:, 20:] = -1
+    (finding,) = found(series, layer("mask", "Masking", mask_value=0.0), embedding=False)
+    assert "30 steps of -1" in finding.message
+    assert "'mask' does not hide (it masks 0)" in finding.message
+    assert '"mask": {"mask_value": -1.0}' in finding.remedies[0].code
+    assert not found(series, layer("mask", "Masking", mask_value=-1.0), embedding=False)
+
+
+def test_ids_filled_up_with_another_id_than_0():
+    padded = np.where(ids(30) == 0, 7, ids(30))
+    (finding,) = found(padded)
+    assert "instead of 7" in finding.remedies[0].text
 
 
 def test_through_a_recurrent_layer_that_returns_its_sequence():
