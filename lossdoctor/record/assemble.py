@@ -17,6 +17,7 @@ from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapsh
 from lossdoctor.record.epochs import EpochLog, extended
 from lossdoctor.record.lifetime import RunningFit
 from lossdoctor.record.measure import measure_activations, measure_predictions, with_baselines
+from lossdoctor.record.memory import probe_memory
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
 from lossdoctor.record.recorder import Recorder, brief
@@ -253,6 +254,11 @@ class RunAssembler:
                 rows=train.rows,
                 fit_models=in_doubt,
             )
+        if in_doubt:
+            with noting(missing, "gradients by time step"):
+                fields["probes"] |= probe_memory(
+                    self.model, model, train.sampled_inputs, train.sampled_targets
+                )
         return data, fields
 
 

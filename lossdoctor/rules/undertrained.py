@@ -18,6 +18,7 @@ LEARNED = 0.9
 UNTRAINED = 0.9
 HALF_TRAINED = 0.5
 MOSTLY = 0.75
+NEARLY_DOWN = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,11 @@ class Undertrained(Rule):
 
     **When it is wrong.** A loss that creeps on forever (a separable problem under cross-entropy)
     gains less than the threshold, and a model that already makes no errors is left alone. A run
-    that has learned three quarters of the task and still gains is worth knowing (INFO): of 10 drawn
-    set-ups without a fault that stood out, the four that train well had learned 80 to 87 %, with at
-    most 28 % of a constant prediction's loss left; runs cut short by a fault had 77 % left. Where
-    the steps are vanishingly small, a higher rate is the better cure: `low_learning_rate`
-    explains this finding.
+    that has learned three quarters of the task, or whose loss is nearly down, and still gains is
+    worth knowing (INFO): of 10 drawn set-ups without a fault that stood out, the four that train
+    well had learned 80 to 87 %, with at most 28 % of a constant prediction's loss left; runs cut
+    short by a fault had 77 % left. Where the steps are vanishingly small, a higher rate is the
+    better cure: `low_learning_rate` explains this finding.
 
     **References.** Prechelt, Early Stopping - But When? (1998).
     """
@@ -112,7 +113,8 @@ class Undertrained(Rule):
         measurements = [self.measure(gaining, gain)]
         if short and sizes is not None:
             measurements.append(self.measure("travel", sizes.travel))
-        mostly = outcome is not None and outcome.share >= MOSTLY and scale.end < HALF_TRAINED
+        learned = outcome is not None and outcome.share >= MOSTLY
+        mostly = scale.end < (HALF_TRAINED if learned else NEARLY_DOWN)
         yield self.finding(
             message,
             severity=Severity.INFO if mostly else None,

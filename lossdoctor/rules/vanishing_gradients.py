@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.gradient_flow import GradientFlow
+from lossdoctor.evidence.memory import Memory
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.evidence.update_ratio import UpdateRatio
-from lossdoctor.finding import Measurement, Onset, Severity, Stage
+from lossdoctor.finding import Finding, Measurement, Onset, Severity, Stage
 from lossdoctor.rules._effects import STUCK
-from lossdoctor.rules._remedies.gradients import against_vanishing
+from lossdoctor.rules._remedies.gradients import against_forgetting, against_vanishing
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 PERSISTENT = 0.75
@@ -21,7 +23,7 @@ class VanishingGradients(Rule):
 
     **What it detects.** Layers near the input whose gradient is, through most of the run, over a
     thousand times fainter than the head's, and which either hardly move or belong to a model that
-    has learned nothing.
+    has learned nothing. Recurrent models whose answers do not reach back to the steps that matter.
 
     **Why it matters.** Every layer multiplies the gradient by its weights and the slope of its
     activation. A sigmoid's slope is at most 0.25: ten of them leave a millionth. The first layers
@@ -30,7 +32,9 @@ class VanishingGradients(Rule):
     **How it is measured.** Per layer, the root mean square over the non-zero entries of its
     gradient, divided by the head's, at sampled steps: the median over the run, and the share of
     steps below the threshold. Adam rescales faint gradients, so its updates are not small; there
-    the loss decides, by whether it ever left that of a constant prediction.
+    the loss decides, by whether it ever left that of a constant prediction. Over time: by the
+    gradient of the answers at each step, and by what simple models find out of fold in the steps
+    within reach, against all of them.
 
     **How to fix it.** relu with he initialization (slope 1, scale kept), normalization layers,
     residual connections, LSTM or GRU for a SimpleRNN. A higher learning rate is no cure: it
@@ -74,9 +78,27 @@ class VanishingGradients(Rule):
         "under Adam recover, end at 0.74, and are left alone",
     )
 
+    out_of_reach: float = threshold(
+        0.25,
+        fires="above",
+        unit="of the variance that only steps out of reach explain",
+        source="as `underfitting`, which compares the same fits",
+    )
+
     def check(
-        self, flow: GradientFlow, updates: UpdateRatio, scale: LossScale | None, setup: Setup
+        self,
+        flow: GradientFlow,
+        updates: UpdateRatio,
+        scale: LossScale | None,
+        setup: Setup,
+        memory: Memory | None,
+        outcome: TrainingOutcome | None,
     ) -> Findings:
+        if memory is not None and outcome is not None:
+            missed = min(memory.out_of_reach, memory.signal - outcome.share)
+            if missed > self.out_of_reach:
+                yield self._over_time(memory, setup)
+                return
         starved = flow.starved(self.norm_ratio)
         if not starved or flow.share_below(self.norm_ratio) < PERSISTENT:
             return
@@ -101,4 +123,16 @@ class VanishingGradients(Rule):
             layers=starved,
             onset=Onset(epoch=0, step=int(flow.step[0])),
             remedies=against_vanishing(setup, starved),
+        )
+
+    def _over_time(self, memory: Memory, setup: Setup) -> Finding:
+        return self.finding(
+            f"The answers depend on no more than the last {memory.within} of {memory.steps} steps "
+            f"that '{memory.cell.name}' reads, where simple models explain "
+            f"{memory.signal_within:.0%} of the variance of unseen rows, {memory.signal:.0%} where "
+            "they see all steps.",
+            severity=Severity.ERROR,
+            measurements=[self.measure("out_of_reach", memory.out_of_reach)],
+            layers=[memory.cell.name],
+            remedies=against_forgetting(setup, memory.cell),
         )

@@ -41,6 +41,13 @@ def test_a_loss_that_has_hardly_begun_to_fall_need_not_fall_as_fast():
     assert findings_of(SLUG, trained(np.linspace(0.55, 0.45, 20))) == ()
 
 
+def test_a_loss_that_is_nearly_down_is_worth_knowing_whatever_the_decisions_are():
+    for end, severity in ((0.29, Severity.INFO), (0.31, Severity.WARNING)):
+        falling = np.linspace(1.2, end, 20)
+        (finding,) = findings_of(SLUG, trained(falling, error_rate=0.2))
+        assert finding.severity is severity
+
+
 def test_of_a_run_too_short_for_a_trend_half_the_way_is_asked():
     assert len(findings_of(SLUG, trained([0.8], steps_per_epoch=12))) == 1
     assert findings_of(SLUG, trained([0.45], steps_per_epoch=12)) == ()

@@ -10,6 +10,7 @@ from tests.records import (
     dense,
     findings_of,
     layer,
+    learned,
     mlp,
     outcome_of,
     per_layer,
@@ -151,3 +152,29 @@ def test_a_gated_layer_is_not_told_to_become_one():
     found = run_record(trained([1.0] * 4), model=model, variables=series)
     (finding,) = findings_of("vanishing_gradients", found)
     assert "LSTM" not in finding.remedies[0].text
+
+
+def forgetful(signal_within=0.02, *, outcome=0.05, cell="SimpleRNN"):
+    model = chain(weighted(layer("cell", cell), 1, 8), dense("head", 1, 8))
+    probes = {"flat_signal": 0.9, "memory": 21.0, "memory_steps": 100.0}
+    flat = variables(model, gradient_norm=1.0, update_norm=1e-3, weight_norm=5.0)
+    run = run_record(trained([1.0] * 4, model=model), variables=flat)
+    run = dataclasses.replace(run, probes={**probes, "memory_signal": signal_within})
+    return learned(run, outcome)
+
+
+def test_over_time_where_the_answers_do_not_reach_back_to_what_tells():
+    (finding,) = findings_of("vanishing_gradients", forgetful())
+    assert finding.severity is Severity.ERROR
+    assert "last 21 of 100 steps" in finding.message
+    assert "explain 2% of the variance of unseen rows, 90% where they see all" in finding.message
+    assert "GlobalMaxPooling1D" in finding.remedies[0].code
+    assert "LSTM or GRU" in finding.remedies[1].text
+    (finding,) = findings_of("vanishing_gradients", forgetful(cell="LSTM"))
+    assert "LSTM or GRU" not in finding.remedies[1].text
+
+
+def test_a_short_memory_is_enough_where_the_last_steps_tell_or_the_run_learned():
+    assert len(findings_of("vanishing_gradients", forgetful(0.64))) == 1
+    assert findings_of("vanishing_gradients", forgetful(0.66)) == ()
+    assert findings_of("vanishing_gradients", forgetful(outcome=0.66)) == ()

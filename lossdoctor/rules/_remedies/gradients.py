@@ -161,6 +161,34 @@ def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
     return [fresh_weights(setup, hidden, why), normalize, residual]
 
 
+def against_forgetting(setup: Setup, cell: LayerRecord) -> list[Remedy]:
+    """Give the head a short way to every time step."""
+    code = ""
+    if setup.model.kind == "sequential":
+        code = (
+            "layers = []\n"
+            "for layer in model.layers:\n"
+            "    config = layer.get_config()\n"
+            f"    if layer.name == {cell.name!r}:\n"
+            '        config["return_sequences"] = True\n'
+            "    layers.append(type(layer).from_config(config))\n"
+            f"    if layer.name == {cell.name!r}:\n"
+            "        layers.append(keras.layers.GlobalMaxPooling1D())\n"
+            "model = keras.Sequential([keras.Input(model.input_shape[1:]), *layers])\n"
+            + compile_code(setup)
+        )
+    pool = Remedy(
+        text=f"Let '{cell.name}' return its state after every step and take the largest over all "
+        "of them: what it saw early then need not survive all later steps.",
+        code=code,
+    )
+    gated = ["use LSTM or GRU, whose gates forget more slowly"] * (cell.class_name == "SimpleRNN")
+    shorter = Remedy(
+        text=f"Or {', or '.join([*gated, 'shorten the sequences: average or stride over steps'])}."
+    )
+    return [pool, shorter]
+
+
 def against_exploding(setup: Setup, ordinary: float | None, sizes: StepSize | None) -> list[Remedy]:
     """Keep gradients from growing beyond the `ordinary` norm of this run, where it had one."""
     recurrent = tuple(layer.name for layer in _recurrent(setup))
