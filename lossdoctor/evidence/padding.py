@@ -11,6 +11,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, RunRecord, TensorSummary
 
 _CELLS = frozenset({"LSTM", "GRU", "SimpleRNN"})
+_MASKS = frozenset({"Any", "NotEqual"})  # how a mask is made in the graph of operations
 _KEEPS_STEPS = (
     _CELLS | NORMALIZATION | RANDOM | {"Embedding", "Masking", "Dense", "Activation", "ReLU"}
 )
@@ -65,14 +66,15 @@ def _read(setup: Setup, cell: int, inputs: tuple[TensorSummary, ...]) -> PaddedR
     layers, index, embedding, mask = setup.model.layers, cell, None, None
     while index not in setup.model.inputs:
         layer = layers[index]
-        if layer.custom or layer.class_name not in _KEEPS_STEPS or len(layer.inbound) != 1:
+        below = [i for i in layer.inbound if layers[i].class_name not in _MASKS]
+        if layer.custom or layer.class_name not in _KEEPS_STEPS or len(below) != 1:
             return None
         if layer.class_name == "Embedding":
             if layer.config.get("mask_zero"):
                 return None
             embedding = layer
         mask = layer if layer.class_name == "Masking" else mask
-        index = layer.inbound[0]
+        index = below[0]
     number = setup.model.inputs.index(index)
     if number >= len(inputs):
         return None

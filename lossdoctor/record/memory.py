@@ -60,17 +60,17 @@ def _strength(
         return None
     if not record.graph_known or not hasattr(graph, "operations"):
         return None
-    sequence = graph.get_layer(cell.name).input
-    below = keras.Function(list(graph.inputs), sequence, name="lossdoctor_below")
-    above = keras.Function(sequence, list(graph.outputs), name="lossdoctor_above")
+    read_by = keras.tree.flatten(graph.get_layer(cell.name).input)  # the sequence, and its mask
+    below = keras.Function(list(graph.inputs), read_by, name="lossdoctor_below")
+    above = keras.Function(read_by, list(graph.outputs), name="lossdoctor_above")
     with untouched(model):
         read = below([keras.ops.convert_to_tensor(inputs[:_ROWS])])
         with tf.GradientTape() as tape:
-            tape.watch(read)
+            tape.watch(read[0])
             answers = [tf.cast(answer, tf.float32) for answer in above(read)]
             # A fixed direction: the plain sum of a softmax does not depend on anything.
             random = np.random.default_rng(0)
             directions = [random.normal(size=a.shape[1:]).astype(np.float32) for a in answers]
             total = tf.add_n([tf.reduce_sum(a * d) for a, d in zip(answers, directions)])
-        gradient = np.asarray(tape.gradient(total, read), dtype=np.float64)
+        gradient = np.asarray(tape.gradient(total, read[0]), dtype=np.float64)
     return np.asarray(np.sqrt(np.mean(np.square(gradient), axis=(0, 2))))

@@ -12,6 +12,8 @@ from lossdoctor.rules._remedies.gradients import against_dead_units
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _RECTIFIED = {"relu", "relu6"}
+OVERSHOOTING = 1.02
+"""Only the head's bias learns behind a dead layer: calm steps end at the best constant's loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,9 @@ class DeadUnits(Rule):
                 ],
                 layers=[layer.layer],
                 onset=layer.onset,
-                remedies=against_dead_units(setup, layer, sizes),
+                remedies=against_dead_units(
+                    setup, layer, sizes, overshoots=bool(scale and scale.end > OVERSHOOTING)
+                ),
             )
 
     def _without_gradient(

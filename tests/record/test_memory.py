@@ -39,6 +39,7 @@ def test_ids_behind_an_embedding_and_steps_that_were_pooled_below():
 
     assert probed(keras.layers.Embedding(20, 4), cell(), x=ids, shape=(60,))["memory"] == 10
     assert probed(keras.layers.AveragePooling1D(2), cell())["memory"] == 20
+    assert probed(keras.layers.Masking(), cell())["memory"] == 10
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,13 @@ def test_units_that_died_of_small_steps_get_a_slope():
     assert "leaky_relu" in finding.remedies[0].code
 
 
+def test_steps_too_large_for_a_constant_get_a_far_lower_rate_however_small_they_are():
+    died = {"dense": [0.0] + [1.0] * 9, "dense_1": 0.0, "dense_2": 0.0}
+    (finding,) = findings_of("dead_units", record(died, ratio=0.01, end=1.05))
+    assert "from 0.01 to 0.0001" in finding.remedies[0].text
+    assert "leaky_relu" in finding.remedies[1].code
+
+
 def test_flat_tails_are_normalized():
     model = mlp(hidden=((20, "tanh"), (20, "tanh")))
     (finding,) = findings_of("dead_units", record(model=model))

@@ -53,6 +53,19 @@ def test_a_mask_of_another_value_than_the_padding():
     assert not found(series, layer("mask", "Masking", mask_value=-1.0), embedding=False)
 
 
+def test_the_mask_itself_is_another_input_of_the_cell():
+    series = np.random.default_rng(0).normal(size=(60, 50, 2))
+    series[:, 20:] = -1
+    model = chain(layer("mask", "Masking", mask_value=0.0), layer("cell", "LSTM"), dense("d", 1, 8))
+    cell = dataclasses.replace(model.layers[2], inbound=(1, 4))
+    extra = layer("any", "Any")
+    layers = (*model.layers[:2], cell, model.layers[3], extra)
+    (finding,) = findings_of(
+        SLUG, config_record(model=dataclasses.replace(model, layers=layers), x=series, y=Y)
+    )
+    assert finding.layers == ("cell",)
+
+
 def test_ids_filled_up_with_another_id_than_0():
     padded = np.where(ids(30) == 0, 7, ids(30))
     (finding,) = found(padded)

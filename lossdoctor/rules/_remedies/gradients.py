@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.evidence.step_size import StepSize
+from lossdoctor.evidence.step_size import StepSize, rounded
 from lossdoctor.evidence.unit_activity import LayerActivity
 from lossdoctor.finding import Remedy
 from lossdoctor.record.run import LayerRecord
@@ -125,6 +125,17 @@ def smaller_rate(setup: Setup, sizes: StepSize) -> Remedy:
     )
 
 
+def _much_smaller_rate(setup: Setup, sizes: StepSize) -> Remedy:
+    """Lower the learning rate where no single step stands out, but all of them together killed."""
+    rate = rounded(sizes.present_rate / 100)
+    return Remedy(
+        text=f"Lower the learning rate from {sizes.present_rate:g} to {rate:g}: these units got "
+        "gradients at first, so it was the steps that pushed them below zero. They overshoot even "
+        "the constant that is left to learn, which leaky_relu would not change.",
+        code=set_rate(setup, rate),
+    )
+
+
 def against_vanishing(setup: Setup, starved: tuple[str, ...]) -> list[Remedy]:
     """Let gradients reach the layers they fade in front of."""
     hidden = [layer.name for layer in _hidden(setup) if layer.kernel is not None]
@@ -211,8 +222,17 @@ def against_exploding(setup: Setup, ordinary: float | None, sizes: StepSize | No
     return [*lower, clip, *([normalize_after(setup, hidden, keep)] if hidden else [])]
 
 
-def against_dead_units(setup: Setup, layer: LayerActivity, sizes: StepSize | None) -> list[Remedy]:
-    """Bring units to life, by how they died."""
+def against_dead_units(
+    setup: Setup, layer: LayerActivity, sizes: StepSize | None, *, overshoots: bool
+) -> list[Remedy]:
+    """Bring units to life, by how they died.
+
+    Args:
+        setup: The run's configuration.
+        layer: The layer whose units are dead.
+        sizes: The size of the steps, where it is known.
+        overshoots: The steps are too large even for the constant that is left to learn.
+    """
     names = [layer.layer]
     if layer.is_head:
         return [
@@ -239,6 +259,8 @@ def against_dead_units(setup: Setup, layer: LayerActivity, sizes: StepSize | Non
         return [zero_bias(setup, names, why), leaky]
     if layer.died and sizes is not None and sizes.peak > LARGE_UPDATE:
         return [smaller_rate(setup, sizes), leaky]
+    if layer.died and sizes is not None and overshoots:
+        return [_much_smaller_rate(setup, sizes), leaky]
     return [leaky, fresh_weights(setup, names, "it gives every unit an even chance to be on")]
 
 
