@@ -199,6 +199,7 @@ NOISY = {
     "minority_rows": 246.0,
     "label_noise": 0.23,
     "label_noise_rows": 128.0,
+    "contradicted": 0.23,
     "neighbor_error": 0.23,
 }
 

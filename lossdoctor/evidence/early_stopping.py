@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.generalization import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from lossdoctor.record.run import RunRecord
 
 
@@ -17,11 +18,14 @@ from lossdoctor.record.run import RunRecord
 class EarlyStopping:
     """The settings of the run's EarlyStopping callback and the values it watched.
 
+    `mode` is the direction it was told to wait for, `reversed` whether that is the wrong one.
     `longest_pause` is the most epochs the monitored value ever went without improving before it
     improved again; `final_pause` those at the end.
     """
 
     monitor: str
+    mode: str
+    reversed: bool
     patience: int
     restores: bool
     logged: bool
@@ -53,6 +57,8 @@ class EarlyStopping:
         best = int(np.argmin(errors)) if len(errors) else 0
         return cls(
             monitor=monitor,
+            mode=str(config.get("mode", "auto")),
+            reversed=_is_reversed(config, monitor),
             patience=int(config.get("patience", 0)),
             restores=bool(config.get("restore_best_weights", False)),
             logged=len(values) > 0,
@@ -75,6 +81,12 @@ class EarlyStopping:
 def _higher_is_better(config: dict[str, Any], monitor: str) -> bool:
     mode = config.get("mode", "auto")
     return mode == "max" or (mode == "auto" and ("acc" in monitor or "auc" in monitor))
+
+
+def _is_reversed(config: dict[str, Any], monitor: str) -> bool:
+    rises = HIGHER_IS_BETTER.search(monitor) is not None
+    falls = "loss" in monitor or LOWER_IS_BETTER.search(monitor) is not None
+    return rises != falls and config.get("mode") == ("min" if rises else "max")
 
 
 def _pauses(errors: NDArray[np.float64], min_delta: float) -> tuple[int, int]:

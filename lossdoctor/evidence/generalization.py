@@ -25,8 +25,10 @@ STANDARD_ERRORS = 2.0
 LEAST_DROP = 0.02
 TINY = 1e-12
 
-_HIGHER = re.compile(r"acc|auc|precision|recall|f1|f_1|iou|r2|top_|dice|sensitivity|specificity")
-_LOWER = re.compile(r"error|mae|mse|mape|rmse|perplexity")
+HIGHER_IS_BETTER = re.compile(
+    r"acc|auc|precision|recall|f1|f_1|iou|r2|top_|dice|sensitivity|specificity"
+)
+LOWER_IS_BETTER = re.compile(r"error|mae|mse|mape|rmse|perplexity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +218,7 @@ class Generalization:
 def _metric(logs: dict[str, Floats], kept: NDArray[np.bool_]) -> MetricCurves | None:
     """The first metric logged on both sides whose better direction is known, accuracies first."""
     names = [name for name in logs if name != "loss" and f"val_{name}" in logs]
-    for pattern, sign in ((_HIGHER, 1), (_LOWER, -1)):
+    for pattern, sign in ((HIGHER_IS_BETTER, 1), (LOWER_IS_BETTER, -1)):
         for name in names:
             if pattern.search(name.lower()):
                 return MetricCurves(

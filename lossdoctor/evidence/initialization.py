@@ -27,12 +27,13 @@ _BY_CHANCE = 1e-4
 class Kernel:
     """The kernel of one layer and the band of standard deviations that He, Glorot and LeCun span.
 
-    `excess` is how many times the kernel's standard deviation lies above that band, `shortfall`
-    how many times below it (both at least 1, infinite for a kernel without spread).
+    `excess` is how many times the kernel's `reach` lies above that band, `shortfall` how many times
+    its standard deviation lies below it (both at least 1, infinite for a kernel without spread).
     """
 
     layer: LayerRecord
     weight: WeightRecord
+    fan_in: float
     low: float
     high: float
     hidden: bool
@@ -56,8 +57,16 @@ class Kernel:
         return self.layer.bias.mean if self.layer.bias else 0.0
 
     @property
+    def reach(self) -> float:
+        """The standard deviation whose weights would make sums over inputs of one sign as large.
+
+        Over n such inputs deviations add up as √n, a mean that is not zero as n.
+        """
+        return math.hypot(self.weight.std, math.sqrt(self.fan_in) * self.weight.mean)
+
+    @property
     def excess(self) -> float:
-        return max(1.0, self.weight.std / self.high)
+        return max(1.0, self.reach / self.high)
 
     @property
     def shortfall(self) -> float:
@@ -67,7 +76,7 @@ class Kernel:
         """Whether its entries, not all alike, spread `times` too much or too little, beyond chance.
 
         n·s²/σ² of n normal draws follows χ² with n - 1 degrees of freedom: two draws may lie as
-        close together as they like.
+        close together as they like. Their mean has the standard deviation σ/√n.
         """
         if self.is_constant or max(self.excess, self.shortfall) <= times:
             return False
@@ -75,7 +84,8 @@ class Kernel:
         squares = draws * self.weight.std**2
         below = scipy.stats.chi2.cdf(squares / self.low**2, draws - 1)
         above = scipy.stats.chi2.sf(squares / self.high**2, draws - 1)
-        return bool(min(below, above) < _BY_CHANCE)
+        aside = scipy.stats.norm.sf(abs(self.weight.mean) * math.sqrt(draws) / self.high)
+        return bool(min(below, above, aside) < _BY_CHANCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +179,7 @@ def _kernel(layer: LayerRecord, weight: WeightRecord, *, hidden: bool) -> Kernel
     return Kernel(
         layer=layer,
         weight=weight,
+        fan_in=fan_in,
         low=min(scales),
         high=max(scales),
         hidden=hidden,

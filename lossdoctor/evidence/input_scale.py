@@ -47,6 +47,8 @@ class ScaledInput:
             None where the step does not grow with the gradient (adaptive optimizers, clipping), or
             the gradient not with the inputs (units that saturate).
         absorbed: A normalization behind the first layers divides the scale out again.
+        size_is_harmless: Only linear outputs read it, with steps that do not grow with it: larger
+            inputs then only want smaller weights.
     """
 
     index: int
@@ -61,6 +63,7 @@ class ScaledInput:
     varies: bool
     curvature_step: float | None
     absorbed: bool
+    size_is_harmless: bool
 
     @property
     def largest_name(self) -> str:
@@ -138,6 +141,8 @@ def _scaled(
     mean, std, scale = _feature_scales(summary, gain, shift)
     largest = int(np.argmax(scale))
     reader = layers[0] if layers else None
+    curvature_step = _curvature_step(setup.optimizer, reader, mean, std)
+    heads = {output.layer for output in setup.model.outputs if output.activation == "linear"}
     return ScaledInput(
         index=index,
         summary=summary,
@@ -149,8 +154,9 @@ def _scaled(
         largest=largest,
         largest_scale=float(scale[largest]),
         varies=bool(np.any(std > 0)),
-        curvature_step=_curvature_step(setup.optimizer, reader, mean, std),
+        curvature_step=curvature_step,
         absorbed=bool(readers) and all(architecture.normalized_behind(r) for r in readers),
+        size_is_harmless=curvature_step is None and heads.issuperset(readers),
     )
 
 

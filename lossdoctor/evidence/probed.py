@@ -103,12 +103,14 @@ class LabelAgreement:
         excess: By how much neighbors mistake training labels more often than validation labels,
             when fitted on other training rows; None without validation.
         excess_error: Standard error of that difference.
-        interior: Share of labels that contradict their neighbors far from any class border, at
-            most as many as can be wrong where simple models predict this much of them out of fold.
+        interior: Share of labels that contradict their neighbors, and the best simple model, far
+            from any class border; at most as many as can be wrong where simple models predict this
+            much of them out of fold.
         interior_error: Its standard error.
         explained: Share that class overlap as wide as the weak signal tells would explain.
         conflicting: Share of rows with the same input as another row and another label.
-        everywhere: Share of all labels that contradict their neighbors; None where not measured.
+        everywhere: Share of all labels that do.
+        neighbor_error: Share of all labels that contradict their neighbors.
         chance: That share if every label were called the most frequent one.
     """
 
@@ -120,7 +122,8 @@ class LabelAgreement:
     conflicting: float
     continuous: bool
     """Some input is no whole number, so that equal rows are no accident."""
-    everywhere: float | None
+    everywhere: float
+    neighbor_error: float
     chance: float
 
     @classmethod
@@ -130,7 +133,7 @@ class LabelAgreement:
         if not any(found.family in CLASS_LOSSES for found in judged):
             raise NotApplicable("the loss is not one for classes")
         probes = record.probes
-        if "label_noise" not in probes or "signal" not in probes:
+        if "contradicted" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
         classes = max(found.labels.classes for found in judged)
         interior = min(probes["label_noise"], _most_wrong(probes["signal"], classes))
@@ -143,7 +146,8 @@ class LabelAgreement:
             explained=_OVERLAP_AT_NO_SIGNAL * (1 - min(max(probes["signal"], 0.0), 1.0)) ** 2,
             conflicting=probes.get("conflicting_labels", 0.0),
             continuous=not all(summary.integral for summary in _inputs(record)),
-            everywhere=probes.get("neighbor_error"),
+            everywhere=probes["contradicted"],
+            neighbor_error=probes["neighbor_error"],
             chance=probes["minority_rows"] / probes["signal_rows"],
         )
 
@@ -154,7 +158,7 @@ class LabelAgreement:
 
         0 where neighbors are hardly better than chance, so that no border can be told.
         """
-        if not self.everywhere or self.everywhere > _CLUELESS * self.chance:
+        if not self.everywhere or self.neighbor_error > _CLUELESS * self.chance:
             return 0.0
         return (self.interior - 2 * self.interior_error) / self.everywhere
 

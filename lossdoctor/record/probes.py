@@ -16,8 +16,9 @@ for (`record.pooled_features`), as a linear model of single pixels overlooks mos
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
 | `validation_error_rows` | how many rows it rests on |
-| `label_noise` | share of labels that contradict their neighbors where these agree, far from any class border |
-| `neighbor_error` | share of all labels that contradict their neighbors, wherever they lie |
+| `label_noise` | share of labels that contradict both their neighbors and the best simple model, where the neighbors agree, far from any class border |
+| `contradicted` | share of all labels that do, wherever they lie |
+| `neighbor_error` | share of all labels that contradict their neighbors |
 | `label_noise_rows` | how many such rows there are |
 | `conflicting_labels` | share of rows with the same input as another row and another label |
 | `validation_overlap` | estimated share of validation rows that stand in the training data, too |
@@ -27,7 +28,7 @@ for (`record.pooled_features`), as a linear model of single pixels overlooks mos
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,13 +93,15 @@ def probe_data(
     classes = _classes(target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of degenerate folds; the user did not ask for these fits
+        expected = _without_far_values(target) if classes is None else _one_hot(classes)
+        predicted = _out_of_fold(_models(len(table)), table, expected)
+        found["signal"] = _best_r2(expected, predicted)
+        found["signal_rows"] = float(len(table))
         if classes is None:
-            found |= _signal(table, _without_far_values(target))
             return found
-        found |= _signal(table, _one_hot(classes))
         found["minority_rows"] = float(len(classes) - np.bincount(classes).max())
         found |= _class_errors(table, classes, _validation(other, validation_targets, target))
-        found |= _label_noise(table, classes)
+        found |= _label_noise(table, classes, [scores.argmax(axis=1) for scores in predicted])
     found["conflicting_labels"] = _conflicts(table, classes)
     return found
 
@@ -136,7 +139,7 @@ def _without_warnings(models: Sequence[Any], table: Floats, target: Floats) -> f
     expected = _without_far_values(target) if classes is None else _one_hot(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _out_of_fold(models, table, expected)
+        return _best_r2(expected, _out_of_fold(models, table, expected))
 
 
 def _target(targets: Sequence[NDArray[Any] | None]) -> Floats | None:
@@ -218,18 +221,19 @@ def _voters(rows: int) -> list[Any]:
     return [make_pipeline(StandardScaler(), KNeighborsRegressor(k)) for k in sorted(counts)]
 
 
-def _signal(table: Floats, target: Floats) -> dict[str, float]:
-    found = _out_of_fold(_models(len(table)), table, target)
-    return {"signal": found, "signal_rows": float(len(table))}
-
-
-def _out_of_fold(models: Sequence[Any], table: Floats, target: Floats) -> float:
-    """The best R² of these models on rows they were not fitted to."""
+def _out_of_fold(models: Sequence[Any], table: Floats, target: Floats) -> list[Floats]:
+    """What each model predicts for rows it was not fitted to."""
     from sklearn.model_selection import KFold, cross_val_predict
 
     folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
-    predicted = [cross_val_predict(model, table, target, cv=folds) for model in models]
-    return max(_r2(target, np.asarray(p, dtype=np.float64)) for p in predicted)
+    return [
+        np.asarray(cross_val_predict(model, table, target, cv=folds), dtype=np.float64)
+        for model in models
+    ]
+
+
+def _best_r2(target: Floats, predictions: Sequence[Floats]) -> float:
+    return max(_r2(target, predicted) for predicted in predictions)
 
 
 def _linear_fit(table: Floats, target: Floats) -> dict[str, float]:
@@ -295,8 +299,14 @@ def _r2(target: Floats, predicted: Floats) -> float:
     return 1 - error / total if total > 0 else 0.0
 
 
-def _label_noise(table: Floats, classes: NDArray[np.int64]) -> dict[str, float]:
-    """Where neighbors agree far and wide, class overlap is over and only wrong labels deviate."""
+def _label_noise(
+    table: Floats, classes: NDArray[np.int64], answers: Sequence[NDArray[np.int64]]
+) -> dict[str, float]:
+    """Where neighbors agree far and wide, class overlap is over and only wrong labels deviate.
+
+    In many dimensions, and between the many borders of graded classes, neighbors agree on wrong
+    answers: a label counts as wrong if the best of `answers`, out of fold, contradicts it as well.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     scale = table.std(axis=0)
@@ -310,11 +320,28 @@ def _label_noise(table: Floats, classes: NDArray[np.int64]) -> dict[str, float]:
         return {}
     deep = _distance_to_other_class(scaled, believed)
     interior = deep >= np.quantile(deep, 1 - _INTERIOR_SHARE)
+    by_neighbors = believed != classes
+    wrong = by_neighbors
+    if by_neighbors[interior].any():
+        answers = [*answers, *_discriminant_answers(table, classes)]
+        wrong = by_neighbors & (min(answers, key=lambda a: np.mean(a != classes)) != classes)
     return {
-        "label_noise": float(np.mean(believed[interior] != classes[interior])),
+        "label_noise": float(np.mean(wrong[interior])),
         "label_noise_rows": float(interior.sum()),
-        "neighbor_error": float(np.mean(believed != classes)),
+        "contradicted": float(np.mean(wrong)),
+        "neighbor_error": float(np.mean(by_neighbors)),
     }
+
+
+def _discriminant_answers(table: Floats, classes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """A linear discriminant's answers, which a regression on indicators masks where the classes
+    are grades; none where folds could miss a class."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.model_selection import cross_val_predict
+
+    if np.unique(classes, return_counts=True)[1].min() >= 2 * _FOLDS:
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        yield np.asarray(cross_val_predict(model, table, classes, cv=_FOLDS))
 
 
 def _distance_to_other_class(scaled: Floats, believed: NDArray[np.int64]) -> Floats:

@@ -17,7 +17,8 @@ class EarlyStoppingSettings(Rule):
     """EarlyStopping ends the run at the wrong time, or keeps the wrong weights.
 
     **What it detects.** A patience so short that noise ended the run; a monitored value that is
-    never logged; a run that ends on weights much worse than its best although it was stopped.
+    never logged, or that is waited for in the wrong direction; a run that ends on weights much
+    worse than its best although it was stopped.
 
     **Why it matters.** The model is worse than the same program could have made it, and nothing
     says so: a run that was ended by noise looks like one that was finished.
@@ -68,13 +69,26 @@ class EarlyStoppingSettings(Rule):
                 stopping,
             )
             return
+        if stopping.reversed and (stopping.stopped or stopping.restores):
+            wanted, unwanted = ("fall", "rise") if stopping.mode == "min" else ("rise", "fall")
+            yield self._found(
+                f"EarlyStopping waits for '{stopping.monitor}' to {wanted} (mode="
+                f"'{stopping.mode}') and takes every {unwanted} for a failure, so that it "
+                + ("ends good runs" if stopping.stopped else "keeps the worst weights")
+                + f"; this one ran {stopping.completed:,} of {stopping.planned or 0:,} epochs.",
+                [Measurement(name="epochs run", value=stopping.completed)],
+                stopping.monitor,
+                stopping,
+            )
+            return
         if not stopping.stopped or scale is None:
             return
         ran = stopping.completed / max(1, stopping.planned or 1)
         unfinished = scale.end > UNFINISHED
         if stopping.patience < self.patience and ran < self.completed and unfinished:
             yield self._found(
-                f"After {stopping.final_pause} epochs without improvement of "
+                f"After {stopping.final_pause} epoch{'s' * (stopping.final_pause != 1)} without "
+                "improvement of "
                 f"'{stopping.monitor}' the run ended at epoch {stopping.completed:,} of "
                 f"{stopping.planned:,}, with the training loss still {scale.place}.",
                 [
@@ -107,7 +121,8 @@ class EarlyStoppingSettings(Rule):
             onset=Onset(epoch=stopping.best_epoch),
             remedies=[
                 Remedy(
-                    text=f"Give it a patience of {patience} epochs and let it restore the best "
+                    text=("Leave out its mode, which Keras finds by itself. " * stopping.reversed)
+                    + f"Give it a patience of {patience} epochs and let it restore the best "
                     "weights, in place of the present callback.",
                     code="callbacks = [\n"
                     "    keras.callbacks.EarlyStopping(\n"

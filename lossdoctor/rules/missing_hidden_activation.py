@@ -139,7 +139,8 @@ def _message(architecture: Architecture, first: list[str]) -> str:
             f"{listed(first)} from acting as one linear function."
         )
     where = f"'{pairs[0].first.name}' and '{pairs[0].second.name}'"
-    more = f" and in {len(pairs) - 1} more places" if len(pairs) > 1 else ""
+    others = len(pairs) - 1
+    more = f" and in {others} more place{'s' * (others > 1)}" if others else ""
     consequence = "the two do no more than one of them could"
     if architecture.is_linear_throughout:
         consequence = "the model can only learn a linear function of its inputs"

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.evidence import NotApplicable
+from lossdoctor.evidence import NotApplicable, NotRecorded
 from lossdoctor.evidence.label_encoding import Kind, LabelEncoding
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
+from lossdoctor.record.run import LossRecord
 from lossdoctor.rules._remedies.labels import encode_lines
 from lossdoctor.rules._rule import Findings, Rule
 
 ROUNDING = -1e-6
+NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
 _ZERO_ONE = '(np.asarray({y}) > 0).astype("float32")'
 BOUNDED = {
     "binary_crossentropy",
@@ -35,19 +38,23 @@ BOUNDED = {
 class NegativeLoss(Rule):
     """The loss is negative, although it cannot be on valid labels.
 
-    **What it detects.** A value below zero of a compiled loss that has zero as its lower bound.
+    **What it detects.** A value below zero of a compiled loss that has zero as its lower bound;
+    a loss of one's own that constants drive down without bound, past what perfect predictions get.
 
     **Why it matters.** A cross-entropy is only negative where a label is no probability. Then
-    there is no best prediction: the loss falls without bound while the model learns nothing.
+    there is no best prediction: the loss falls without bound while the model learns nothing; as it
+    does where a loss of one's own forgets a square or a minus.
 
     **How it is measured.** The lowest loss of any epoch or step, where every compiled loss is one
-    of Keras' own with the bound zero and nothing was added to it.
+    of Keras' own with the bound zero and nothing was added; one's own loss of the best constant a
+    minimizer finds, against that of predictions equal to the targets.
 
     **How to fix it.** Labels in [0, 1] (or the encoding the loss expects), as the finding that
-    explains this one says.
+    explains this one says. A loss of one's own must be lowest where predictions equal targets.
 
     **When it is wrong.** Likelihoods of densities, -dice and other losses of one's own are rightly
-    negative: it abstains. A history does not say which loss it shows, so there it only asks.
+    negative: it abstains unless they have no lower bound and no run learned by them. A history
+    does not say which loss it shows, so there it only asks.
 
     **References.** Keras 3 `binary_crossentropy`: -y log p - (1 - y) log(1 - p).
     """
@@ -55,11 +62,24 @@ class NegativeLoss(Rule):
     title = "Negative loss"
     severity = Severity.ERROR
     stage = Stage.CONTRACT
-    explains = frozenset({"loss_metric_divergence"})
+    explains = frozenset(
+        {"constant_predictions", "exploding_weights", "loss_metric_divergence", "underfitting"}
+    )
 
     def check(
-        self, curve: LossCurve, setup: Setup | None, encoding: LabelEncoding | None
+        self,
+        curve: LossCurve | None,
+        setup: Setup | None,
+        encoding: LabelEncoding | None,
+        outcome: TrainingOutcome | None,
     ) -> Findings:
+        if setup is not None and (outcome is None or outcome.share < 0):
+            bottomless = [loss for loss in setup.losses if _has_no_bottom(loss)]
+            if bottomless:
+                yield self._without_bottom(bottomless[0])
+                return
+        if curve is None:
+            raise NotRecorded("the training loss: train with LossDoctor()")
         if setup is None:
             yield from self._from_history(curve)
             return
@@ -79,6 +99,24 @@ class NegativeLoss(Rule):
                 Severity.ERROR,
                 "\n".join(encode_lines(setup, _ZERO_ONE)) if signs else "",
             )
+
+    def _without_bottom(self, loss: LossRecord) -> Finding:
+        return self.finding(
+            f"A constant prediction brings your loss '{loss.name}' to {loss.baseline:.2g} and on, "
+            f"predictions equal to the targets to {loss.floor:.4g}: it rewards predictions for "
+            "being large (or small), not for being right.",
+            title="A loss without a lowest value",
+            measurements=[
+                Measurement(name="best constant", value=loss.baseline or 0.0),
+                Measurement(name="perfect predictions", value=loss.floor or 0.0),
+            ],
+            remedies=[
+                Remedy(
+                    text=f"Let '{loss.name}' grow with every distance from the target: square it "
+                    "or take its absolute value (as mse and mae do); mind the sign of a logarithm."
+                )
+            ],
+        )
 
     def _from_history(self, curve: LossCurve) -> Findings:
         if curve.lowest < ROUNDING:
@@ -108,3 +146,8 @@ class NegativeLoss(Rule):
                 )
             ],
         )
+
+
+def _has_no_bottom(loss: LossRecord) -> bool:
+    value, perfect = loss.baseline, loss.floor
+    return loss.custom and value is not None and perfect is not None and value < NO_BOTTOM < perfect

@@ -19,9 +19,9 @@ _RELU_FAMILY = {"relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "
 class PoorInitialization(Rule):
     """Initial weights that are all alike, or far too large or small.
 
-    **What it detects.** Kernels whose entries are all equal, kernels whose spread lies more than
-    ten times outside the band that He, Glorot and LeCun initialization span for their shape, or
-    less far in so many layers that together they enlarge the signal a hundredfold, and, before
+    **What it detects.** Kernels whose entries are all equal, kernels whose spread, or distance
+    from zero, makes signals more than ten times larger or smaller than He, Glorot and LeCun do, or
+    less so in so many layers that together they enlarge the signal a hundredfold, and, before
     training, hidden biases so far from zero that they decide alone.
 
     **Why it matters.** Units that start alike get the same gradient and stay alike: the layer
@@ -29,7 +29,8 @@ class PoorInitialization(Rule):
     large multiplies signal and gradient by ten in every layer, one too small lets both fade.
 
     **How it is measured.** Standard deviation of every dense, convolutional and recurrent kernel
-    before the first step, against √(2/fan_in), √(2/(fan_in + fan_out)) and √(1/fan_in).
+    before the first step, against √(2/fan_in), √(2/(fan_in + fan_out)) and √(1/fan_in); a mean,
+    which adds up over inputs of one sign, counts √fan_in times.
 
     **How to fix it.** he_uniform for the relu family, glorot_uniform otherwise; zero biases.
 
@@ -104,14 +105,14 @@ class PoorInitialization(Rule):
 
     def _scale(self, initial: Initialization, off: list[Kernel], learned: bool) -> Finding:
         worst = max(off, key=lambda k: max(k.excess, k.shortfall))
-        large = worst.excess > worst.shortfall
-        times = max(worst.excess, worst.shortfall)
+        large, times = worst.excess > worst.shortfall, max(worst.excess, worst.shortfall)
         grown = initial.growth if times <= self.deviation else None
         return self.finding(
-            f"The weights of {listed([k.layer.name for k in off])} start with a standard deviation "
-            f"of {worst.weight.std:.2g}, {times:,.3g} times {'above' if large else 'below'} the "
-            f"{worst.low:.2g} to {worst.high:.2g} that suit their shape"
-            + (f"; together they enlarge the signal {grown:,.0f} times." if grown else "."),
+            f"The weights of {listed([k.layer.name for k in off])} start around "
+            f"{worst.weight.mean:.1g} ± {worst.weight.std:.2g}: signals come out {times:,.3g} "
+            f"times {'larger' if large else 'smaller'} than with the 0 ± {worst.low:.2g} to "
+            f"{worst.high:.2g} that suit their shape"
+            + (f", {grown:,.0f} times with all layers together." if grown else "."),
             severity=Severity.INFO if learned else None,
             measurements=[
                 self.measure("growth", grown) if grown else self.measure("deviation", times)

@@ -9,8 +9,9 @@ from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.finding import Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._remedies.budget import train_longer
+from lossdoctor.rules._remedies.step_size import raise_rate
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 SIGNIFICANCE = 0.01
@@ -119,5 +120,12 @@ class Undertrained(Rule):
             message,
             severity=Severity.INFO if mostly else None,
             measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
-            remedies=[train_longer(curve)],
+            remedies=[train_longer(curve), *_faster(setup, sizes)],
         )
+
+
+def _faster(setup: Setup | None, sizes: StepSize | None) -> list[Remedy]:
+    """A higher rate, where the first step was a small share of the weights."""
+    if setup is None or sizes is None or sizes.raise_rate().basis != "update":
+        return []
+    return [raise_rate(setup, sizes.raise_rate(), sizes.present_rate)]

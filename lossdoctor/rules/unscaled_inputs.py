@@ -33,8 +33,9 @@ class UnscaledInputs(Rule):
     **How to fix it.** Standardize by the training rows' mean and standard deviation; pixels ÷ 255.
 
     **When it is wrong.** When the inputs only look raw: a model that rescales in a `Lambda` or
-    custom layer is left alone, and so are ids, one-hot columns and pretrained bodies. A run that
-    learned anyway, or a normalization that divides the scale out again, makes it INFO.
+    custom layer is left alone, and so are ids, one-hot columns, pretrained bodies, and the size of
+    what a linear head alone reads under Adam. A run that learned anyway, or a normalization that
+    divides the scale out again, makes it INFO.
 
     **References.** LeCun, Bottou, Orr and Müller, Efficient BackProp (1998), section 4.3.
     """
@@ -104,7 +105,7 @@ class UnscaledInputs(Rule):
                 )
 
     def _faults(self, scaled: ScaledInput) -> Iterator[tuple[str, Measurement]]:
-        if scaled.rms > self.root_mean_square:
+        if scaled.rms > self.root_mean_square and not scaled.size_is_harmless:
             text = (
                 f"reach {scaled.summary.abs_max:,.4g} (root mean square {scaled.rms:,.3g}; the "
                 "initial weights are made for about 1)"

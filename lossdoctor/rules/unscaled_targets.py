@@ -117,7 +117,7 @@ class UnscaledTargets(Rule):
         judged = (target.travel or 1.0) >= _SHORTEST_TRAVEL or target.scale > _HUGE
         if target.step is None and target.scale > _LARGE and judged:
             travel = target.travel or 1.0
-            way = f"{size}, while a weight can travel {travel:.3g} in this run"
+            way = f"{size}, while no weight can move by more than {travel:.2g} in this run"
             offset = abs(target.mean) / travel
             if offset > self.offset_travel and abs(target.mean) > _OFF_CENTER * target.spread:
                 found.append((way, self.measure("offset_travel", offset)))

@@ -43,6 +43,14 @@ def test_clean_overlap_is_no_label_noise_and_moved_labels_are():
     assert noisy["fold_error"] - noisy["validation_error"] > 0.1
 
 
+def test_neighbors_that_cannot_tell_grades_apart_are_no_witness_alone():
+    x = RANDOM.normal(size=(500, 8))
+    grades = np.digitize(x[:, 0] + 0.5 * x[:, 1] - x[:, 2], [-1.5, -0.5, 0.5, 1.5])
+    found = probe_data([x], [grades])
+    assert found["neighbor_error"] > 0.4
+    assert found["label_noise"] < 0.2
+
+
 def test_conflicting_labels_count_equal_inputs():
     x = np.repeat(RANDOM.normal(size=(50, 3)), 2, axis=0)
     y = np.tile([0, 1], 50)

@@ -43,6 +43,19 @@ def test_fires_where_the_best_weights_were_given_away():
     assert not findings_of(SLUG, restoring)
 
 
+def accuracy(mode, **config):
+    record = stopped([1.0, 0.9, 0.8], [1.0, 0.9, 0.8], monitor="val_accuracy", mode=mode, **config)
+    logs = {**record.history.logs, "val_accuracy": np.array([0.5, 0.6, 0.7])}
+    return dataclasses.replace(record, history=dataclasses.replace(record.history, logs=logs))
+
+
+def test_fires_where_it_waits_for_the_wrong_direction():
+    (finding,) = findings_of(SLUG, accuracy("min", patience=2))
+    assert "waits for 'val_accuracy' to fall" in finding.message
+    assert "mode" not in finding.remedies[0].code
+    assert "mode" not in findings_of(SLUG, accuracy("auto", patience=2))[0].message
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -11,6 +11,8 @@ CLEAN = {
     "minority_rows": 341.0,
     "label_noise": 0.03,
     "label_noise_rows": 128.0,
+    "contradicted": 0.3,
+    "neighbor_error": 0.4,
     "conflicting_labels": 0.0,
     "fold_error": 0.19,
     "validation_error": 0.15,
@@ -105,7 +107,8 @@ def test_not_applicable_without_probes():
 def test_labels_wrong_wherever_they_lie_are_no_overlap():
     """Rings with a quarter of the labels moved: the weak signal is their own doing."""
     rings = {"signal": 0.29, "label_noise": 0.23, "minority_rows": 246.0}
-    assert measured(**rings) == []
-    assert measured(**rings, neighbor_error=0.23) == ["evenness"]
-    assert measured(**rings, neighbor_error=0.33) == []
-    assert measured(**(rings | {"label_noise": 0.25}), neighbor_error=0.25) == []
+    assert measured(**rings, contradicted=0.23, neighbor_error=0.23) == ["evenness"]
+    assert measured(**rings, contradicted=0.23, neighbor_error=0.33) == []
+    assert measured(**rings, contradicted=0.4, neighbor_error=0.23) == []
+    even = rings | {"label_noise": 0.25, "contradicted": 0.25}
+    assert measured(**even, neighbor_error=0.25) == []

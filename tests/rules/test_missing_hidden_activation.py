@@ -40,7 +40,7 @@ def test_proposes_the_activation_the_other_layers_have():
 
 def test_counts_every_pair():
     (finding,) = found(mlp(hidden=((50, "linear"), (50, "linear"))))
-    assert "and in 1 more places" in finding.message
+    assert "and in 1 more place" in finding.message
     assert finding.measurements[0].value == 2
 
 

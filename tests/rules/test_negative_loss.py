@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import LossRecord
+from lossdoctor.record.run import LossRecord, TargetPairing
 from tests.records import config_record, findings_of, history_record, outcome_of, trained
 
 SLUG = "negative_loss"
@@ -58,3 +58,25 @@ def test_abstains_on_losses_that_may_be_negative():
 
 def test_silent_on_a_loss_that_was_never_finite():
     assert not findings_of(SLUG, with_loss("mean_squared_error", (np.nan, np.nan)))
+
+
+def own_loss(baseline, floor=0.0, r2=None):
+    base = with_loss("my_loss", custom=True, floor=floor)
+    losses = (dataclasses.replace(base.losses[0], baseline=baseline),)
+    pairing = () if r2 is None else (TargetPairing(output=0, rows=100, r2=r2),)
+    train = dataclasses.replace(config_record(y=np.arange(100.0)).train, pairing=pairing)
+    return dataclasses.replace(base, losses=losses, train=train)
+
+
+@pytest.mark.parametrize("r2", [None, -5.0])
+def test_a_loss_of_ones_own_that_any_constant_beats(r2):
+    (finding,) = findings_of(SLUG, own_loss(-1e10, r2=r2))
+    assert finding.severity is Severity.ERROR
+    assert "not for being right" in finding.message
+    before = dataclasses.replace(own_loss(-1e10), source="config", history=None, steps=None)
+    assert len(findings_of(SLUG, before)) == 1
+
+
+@pytest.mark.parametrize("record", [own_loss(-0.9, floor=-1.0), own_loss(-1e10, r2=0.8)])
+def test_silent_on_dice_and_on_a_loss_that_taught_something(record):
+    assert outcome_of(SLUG, record).status == "not_applicable"

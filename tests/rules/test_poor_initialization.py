@@ -78,12 +78,19 @@ def test_a_zero_logistic_regression_is_as_it_should_be():
     assert found(kernel(dense("head", 3, 20), **ZERO)) == ()
 
 
+def test_a_mean_far_from_zero_adds_up_over_the_inputs():
+    (finding,) = found(kernel(HIDDEN, mean=0.75, std=0.3), HEAD)
+    assert finding.layers == ("a",)
+    assert "around 0.8 ± 0.3" in finding.message
+    assert found(kernel(HIDDEN, mean=0.2, std=0.3), HEAD) == ()
+
+
 def test_kernels_far_outside_the_band():
     (finding,) = found(kernel(HIDDEN, std=10.0), HEAD)
     assert finding.severity is Severity.WARNING
-    assert "above" in finding.message
+    assert "31.6 times larger" in finding.message
     (finding,) = found(kernel(HIDDEN, std=1e-3), HEAD)
-    assert "below" in finding.message
+    assert "211 times smaller" in finding.message
 
 
 def test_thresholds_stand_at_ten_times_the_band():

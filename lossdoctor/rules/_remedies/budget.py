@@ -17,8 +17,8 @@ def train_longer(curve: LossCurve) -> Remedy:
     enough = FEWEST_STEPS / curve.steps_per_epoch if curve.steps_per_epoch else 0
     epochs = max(FACTOR * present, math.ceil(enough))
     return Remedy(
-        text=f"Train for {epochs:,} epochs instead of {present:,}; nothing else needs to change. "
-        "With a validation set, EarlyStopping(patience=..., "
-        "restore_best_weights=True) ends them when they no longer help.",
+        text=f"Train for {epochs:,} epochs instead of {present:,}. With a validation "
+        "set, EarlyStopping(patience=..., restore_best_weights=True) ends them when they no longer "
+        "help.",
         code=f"epochs = {epochs}",
     )

@@ -85,8 +85,12 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     remedies = [
         Remedy(
             text="Standardize the targets with the training rows' mean and standard deviation, and "
-            "turn predictions back with the same two numbers; a smaller learning rate would only "
-            "trade the instability for slowness.",
+            "turn predictions back with the same two numbers; "
+            + (
+                "a smaller learning rate would only trade the instability for slowness."
+                if target.step is not None
+                else "a larger rate or more epochs would have to bring the head there first."
+            ),
             code=as_lists + f'values = np.asarray(y{place}, dtype="float64")\n'
             "y_mean, y_std = values.mean(axis=0), values.std(axis=0)\n"
             "y_std = np.where(y_std > 0, y_std, 1.0)\n"
