@@ -256,6 +256,12 @@ def test_python_lists_are_no_arrays_to_keras(x, y):
         model.fit(x, y, verbose=0)
 
 
+def test_a_last_axis_of_one_is_dropped_from_the_targets():
+    loss = keras.losses.MeanSquaredError()
+    targets, answers = np.arange(12.0).reshape(3, 4), np.ones((3, 4))
+    assert float(loss(targets[..., None], answers)) == float(loss(targets, answers))
+
+
 def test_a_sequence_is_compared_with_one_target_without_a_word():
     loss = keras.losses.MeanSquaredError()
     targets = np.arange(6.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -30,13 +31,23 @@ class Balance:
     """The classes of one output that occur, rarest first, with their sampled counts.
 
     `labels` are ids as in y, or column numbers of one-hot rows. `keyed` says whether Keras'
-    `class_weight` can name them (whole numbers from 0).
+    `class_weight` can name them (whole numbers from 0). `weights_given` are the shares of the total
+    weight that sample or class weights leave to each; empty without them.
     """
 
     judged: Judged
     labels: tuple[int, ...]
     counts: tuple[int, ...]
     rare_metrics: bool
+    weights_given: tuple[float, ...] = ()
+
+    @property
+    def lightest(self) -> tuple[int, float] | None:
+        """The class the given weights leave least to, and that as a share of its fair one."""
+        if not self.weights_given:
+            return None
+        least = min(self.weights_given)
+        return self.labels[self.weights_given.index(least)], least * len(self.labels)
 
     @property
     def fair_share(self) -> float:
@@ -69,13 +80,12 @@ class ClassBalance:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         encoding = LabelEncoding.from_record(record)
-        metrics = encoding.setup.metrics
+        rare_metrics = any(m.class_name in _FOR_RARE_CLASSES for m in encoding.setup.metrics)
+        given = dict(record.train.weighted_classes) if record.train else {}
         outputs = [
             balance
             for judged in encoding.judged
-            if (
-                balance := _balance(judged, any(m.class_name in _FOR_RARE_CLASSES for m in metrics))
-            )
+            if (balance := _balance(judged, rare_metrics, given))
         ]
         if not outputs:
             raise NotApplicable("the targets are not one class per example")
@@ -87,7 +97,7 @@ class ClassBalance:
         )
 
 
-def _balance(judged: Judged, rare_metrics: bool) -> Balance | None:
+def _balance(judged: Judged, rare_metrics: bool, given: Mapping[float, float]) -> Balance | None:
     labels, targets = judged.labels, judged.head.targets
     classes = judged.family in CLASS_LOSSES and (labels.kind in _EXCLUSIVE or labels.may_be_ids)
     if not classes or targets is None or not labels.counts:
@@ -106,4 +116,5 @@ def _balance(judged: Judged, rare_metrics: bool) -> Balance | None:
         labels=tuple(label for _, label in present),
         counts=tuple(count for count, _ in present),
         rare_metrics=rare_metrics,
+        weights_given=tuple(given.get(label, 0.0) for _, label in present) if given else (),
     )

@@ -114,7 +114,9 @@ def _fault(head: Head, targets: TensorSummary) -> RankFault | None:
     whole_rows = targets.one_hot_fraction == 1 and shape[-1:] == answer[-1:]
     one_per_position = _same(shape, answer[:-1]) and not whole_rows
     row_per_position = bool(shape) and _same(shape[:-1], answer[:-1])
-    if one_per_position or row_per_position:
+    # Keras drops a last axis of size 1 that only the targets have.
+    squeezed = head.loss.aligns_ranks and shape[-1:] == (1,) and _same(shape[:-1], answer)
+    if one_per_position or row_per_position or squeezed:
         return None
     if len(answer) > len(shape) or head.family is LossFamily.SPARSE:
         return RankFault.MORE_OUTPUT_AXES

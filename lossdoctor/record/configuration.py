@@ -62,7 +62,7 @@ def record_configuration(
 ) -> RunRecord:
     """See `lossdoctor.check_config`, which documents the arguments and the errors."""
     missing: dict[str, str] = {}
-    data = _read_data(y, x, validation_data, validation_split, sample_weight)
+    data = _read_data(y, x, validation_data, validation_split, sample_weight, class_weight)
     train, validation = data.train, data.validation
     rows = [sample for sample in train.sampled_inputs if sample is not None]
     built = _built(model, rows, missing)
@@ -117,7 +117,7 @@ def record_configuration(
             validation_split=validation_split or None,
             has_validation=validation is not None,
             class_weight=class_weight is not None,
-            sample_weight=train.weights is not None,
+            sample_weight=sample_weight is not None,
             run_eagerly=bool(model.run_eagerly),
             jit_compile=bool(model.jit_compile),
             steps_per_execution=int(model.steps_per_execution),
@@ -151,14 +151,16 @@ class _Data:
         self, batch_size: int, shuffle: bool, planned_steps: int | None, class_weight: Any
     ) -> list[Batch]:
         """The first batches the training will see."""
-        batches = self.batches or array_batches(
-            self.x,
-            self.y,
-            self.weights,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            planned_steps=planned_steps,
-        )
+        batches = self.batches
+        if not batches:
+            return array_batches(
+                self.x,
+                self.y,
+                self.weights,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                planned_steps=planned_steps,
+            )[:planned_steps]
         if class_weight is not None:
             batches = [(x, y, _weights_of_classes(y, class_weight)) for x, y, _ in batches]
         return batches[:planned_steps]
@@ -205,7 +207,12 @@ def _side(stream: DataStream, batch_size: int | None, head_tail: Any) -> DataRec
 
 
 def _read_data(
-    y: Any, x: Any, validation_data: Any, validation_split: float, sample_weight: Any
+    y: Any,
+    x: Any,
+    validation_data: Any,
+    validation_split: float,
+    sample_weight: Any,
+    class_weight: Any,
 ) -> _Data:
     dataset = next((d for d in (x, y) if d is not None and is_dataset(d)), None)
     if dataset is not None:
@@ -223,6 +230,9 @@ def _read_data(
     inputs = [] if x is None else to_arrays(x, "x")
     weights = None if sample_weight is None else to_array(sample_weight, "sample_weight")
     _same_length({"x": inputs, "y": targets, "sample_weight": [] if weights is None else [weights]})
+    if class_weight is not None and len(targets) == 1 and targets[0].dtype.kind in "biuf":
+        of_classes = _weights_of_classes(targets[0], class_weight)
+        weights = of_classes if weights is None else weights * of_classes
     head_tail = _head_tail(targets)
     validation = None
     if validation_split and validation_data is None:

@@ -353,6 +353,9 @@ class DataRecord:
     """Share of recorded batches whose examples all have one class."""
     head_tail_classes: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Classes in the first and in the last fifth of y in its given order (`check_config` only)."""
+    weighted_classes: tuple[tuple[float, float], ...] = ()
+    """Each class of a single target and its share of the sampled rows' total weight, where sample
+    or class weights were given; empty for quantities."""
     lists: tuple[str, ...] = ()
     """Which of "x" and "y" came as a Python list of numbers or rows (`check_config` only)."""
 

@@ -20,6 +20,7 @@ from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, summarize
 SAMPLE_ROWS = 2048
 _SAMPLE_BYTES = 32 * 2**20
 _CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**22
+_MOST_CLASSES = 50
 
 
 class TensorStream:
@@ -292,6 +293,7 @@ class DataStream:
             inputs=summaries(self.inputs, self.sampled_inputs),
             targets=summaries(self.targets, self.sampled_targets),
             sample_weight=weights,
+            weighted_classes=_weighted_classes(self.sampled_targets, self.sampled_weights),
             rows=self.rows,
             batches=self.batches,
             batch_size=self.batch_size,
@@ -313,6 +315,24 @@ def _bytes(tensors: Sequence[NDArray[Any]]) -> int:
 
 def _name(prefix: str, index: int, tensors: Sequence[Any]) -> str:
     return prefix if len(tensors) == 1 else f"{prefix}[{index}]"
+
+
+def _weighted_classes(
+    targets: Sequence[NDArray[Any] | None], weights: NDArray[Any] | None
+) -> tuple[tuple[float, float], ...]:
+    """Each class and its share of the total weight; () where there are no weights or classes."""
+    if weights is None or len(targets) != 1 or targets[0] is None or weights.ndim > 1:
+        return ()
+    rows = targets[0].reshape(len(targets[0]), -1)
+    if rows.dtype.kind not in "biuf" or len(rows) != len(weights):
+        return ()
+    labels, numbers = np.unique(
+        rows.argmax(axis=1) if rows.shape[1] > 1 else rows[:, 0], return_inverse=True
+    )
+    if not 2 <= len(labels) <= _MOST_CLASSES:
+        return ()
+    total = np.bincount(numbers.reshape(-1), weights=weights)
+    return tuple(zip(labels.tolist(), (total / total.sum()).tolist())) if total.sum() > 0 else ()
 
 
 def _is_single_class(targets: Sequence[NDArray[Any]]) -> bool:

@@ -13,13 +13,14 @@ class ClassImbalance(Rule):
     """One class is so rare that a model does well by never answering it.
 
     **What it detects.** A class with less than a tenth of its fair share of the examples, while
-    neither class weights nor sample weights make up for it.
+    neither class weights nor sample weights make up for it; weights that leave a class as little.
 
     **Why it matters.** The mean loss counts every example alike, so a class of 1 % contributes 1 %
     of the gradient: answering the frequent class always is 99 % accurate. Accuracy then says
     nothing about the class one usually cares for.
 
-    **How it is measured.** Count of the rarest class that occurs ÷ (examples ÷ classes).
+    **How it is measured.** Count of the rarest class that occurs ÷ (examples ÷ classes); with
+    weights, its share of their sum.
 
     **How to fix it.** Weights inverse to the frequency; a metric that looks at the rare class.
 
@@ -33,7 +34,7 @@ class ClassImbalance(Rule):
     title = "Rare class"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = frozenset({"loss_metric_divergence", "validation_shift"})
+    explains = frozenset({"loss_metric_divergence", "underfitting", "validation_shift"})
 
     fair_share: float = threshold(
         0.1,
@@ -51,6 +52,8 @@ class ClassImbalance(Rule):
     def check(self, balance: ClassBalance, outcome: TrainingOutcome | None) -> Findings:
         learned = outcome is not None and outcome.share >= self.learned
         for output in balance.outputs:
+            if balance.weighted:
+                yield from self._by_weights(output, learned)
             if output.fair_share >= self.fair_share or balance.weighted:
                 continue
             known = output.rare_metrics or learned
@@ -63,6 +66,19 @@ class ClassImbalance(Rule):
                 ),
                 severity=Severity.INFO if known else None,
                 measurements=[self.measure("fair_share", output.fair_share)],
+                layers=output.judged.head.layer_names,
+                remedies=[_weigh(output)],
+            )
+
+    def _by_weights(self, output: Balance, learned: bool) -> Findings:
+        label, share = output.lightest or (0, 1.0)
+        if share < self.fair_share:
+            yield self.finding(
+                f"The weights given leave class {label} only {share:.1%} of its fair share: the "
+                "loss hardly notices whether it is right.",
+                title="A class the weights silence",
+                severity=Severity.INFO if learned else None,
+                measurements=[self.measure("fair_share", share)],
                 layers=output.judged.head.layer_names,
                 remedies=[_weigh(output)],
             )

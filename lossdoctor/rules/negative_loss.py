@@ -9,6 +9,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
 from lossdoctor.record.run import LossRecord
+from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.labels import encode_lines
 from lossdoctor.rules._rule import Findings, Rule
 
@@ -41,9 +42,8 @@ class NegativeLoss(Rule):
     **What it detects.** A value below zero of a compiled loss that has zero as its lower bound;
     a loss of one's own that constants drive down without bound, past what perfect predictions get.
 
-    **Why it matters.** A cross-entropy is only negative where a label is no probability. Then
-    there is no best prediction: the loss falls without bound while the model learns nothing; as it
-    does where a loss of one's own forgets a square or a minus.
+    **Why it matters.** A cross-entropy is only negative where a label is no probability. Then no
+    prediction is best, as where one's own loss lacks a square: it falls while nothing is learned.
 
     **How it is measured.** The lowest loss of any epoch or step, where every compiled loss is one
     of Keras' own with the bound zero and nothing was added; one's own loss of the best constant a
@@ -62,9 +62,7 @@ class NegativeLoss(Rule):
     title = "Negative loss"
     severity = Severity.ERROR
     stage = Stage.CONTRACT
-    explains = frozenset(
-        {"constant_predictions", "exploding_weights", "loss_metric_divergence", "underfitting"}
-    )
+    explains = STUCK | {"exploding_weights"}
 
     def check(
         self,
@@ -73,11 +71,10 @@ class NegativeLoss(Rule):
         encoding: LabelEncoding | None,
         outcome: TrainingOutcome | None,
     ) -> Findings:
-        if setup is not None and (outcome is None or outcome.share < 0):
-            bottomless = [loss for loss in setup.losses if _has_no_bottom(loss)]
-            if bottomless:
-                yield self._without_bottom(bottomless[0])
-                return
+        bottomless = [loss for loss in setup.losses if _has_no_bottom(loss)] if setup else []
+        if bottomless and (outcome is None or outcome.share < 0):
+            yield self._without_bottom(bottomless[0])
+            return
         if curve is None:
             raise NotRecorded("the training loss: train with LossDoctor()")
         if setup is None:

@@ -28,9 +28,8 @@ class PoorInitialization(Rule):
     counts as one unit, and zero kernels behind relu pass no gradient at all. A kernel ten times too
     large multiplies signal and gradient by ten in every layer, one too small lets both fade.
 
-    **How it is measured.** Standard deviation of every dense, convolutional and recurrent kernel
-    before the first step, against √(2/fan_in), √(2/(fan_in + fan_out)) and √(1/fan_in); a mean,
-    which adds up over inputs of one sign, counts √fan_in times.
+    **How it is measured.** Standard deviation of every kernel before the first step (a mean adds
+    up, and counts √fan_in times), against √(2/fan_in), √(2/(fan_in + fan_out)) and √(1/fan_in).
 
     **How to fix it.** he_uniform for the relu family, glorot_uniform otherwise; zero biases.
 

@@ -78,3 +78,14 @@ def test_not_applicable_to_quantities_many_labels_and_masks():
     )
     assert outcome_of(SLUG, record).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+@pytest.mark.parametrize(("share", "fires"), [(0.04, True), (0.06, False)])
+def test_weights_that_silence_a_class(share, fires):
+    base = config_record(y=np.arange(500) % 2, **BINARY, fit=FitRecord(class_weight=True))
+    weighted = ((0.0, 1 - share), (1.0, share))
+    train = dataclasses.replace(base.train, weighted_classes=weighted)
+    found = findings_of(SLUG, dataclasses.replace(base, train=train))
+    assert bool(found) is fires
+    if fires:
+        assert "leave class 1 only 8.0% of its fair share" in found[0].message

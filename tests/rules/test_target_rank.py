@@ -114,3 +114,9 @@ def test_validation_targets_of_another_shape():
     assert "validation targets" in finding.message
     column = (np.ones((40, 20)), ids[:, None])
     assert not findings_of("target_rank", config_record(**fields, y=ids, validation=column))
+
+
+def test_keras_drops_a_last_axis_that_only_the_targets_have():
+    assert not of((24,), RNG.normal(size=(40, 24, 1)))
+    (finding,) = of((24,), RNG.normal(size=(40, 23, 1)))
+    assert "shape (n, 23, 1)" in finding.message
