@@ -174,6 +174,11 @@ def _weights_of_classes(y: NDArray[Any], class_weight: dict[int, float]) -> NDAr
     return as_fed(weights[numbers.reshape(column.shape)])
 
 
+def _one_class_each(targets: Sequence[NDArray[Any]]) -> bool:
+    """Whether Keras can look up a class weight for each example."""
+    return len(targets) == 1 and targets[0].ndim <= 2 and targets[0].dtype.kind in "biuf"
+
+
 def _reference(
     structure: ModelRecord, losses: Sequence[LossRecord], class_weight: Any
 ) -> dict[str, Any]:
@@ -230,7 +235,7 @@ def _read_data(
     inputs = [] if x is None else to_arrays(x, "x")
     weights = None if sample_weight is None else to_array(sample_weight, "sample_weight")
     _same_length({"x": inputs, "y": targets, "sample_weight": [] if weights is None else [weights]})
-    if class_weight is not None and len(targets) == 1 and targets[0].dtype.kind in "biuf":
+    if isinstance(class_weight, dict) and _one_class_each(targets):
         of_classes = _weights_of_classes(targets[0], class_weight)
         weights = of_classes if weights is None else weights * of_classes
     head_tail = _head_tail(targets)

@@ -33,11 +33,3 @@ STUCK = frozenset(
     }
 )
 """Nothing, or nothing more, is learned."""
-
-OVERSHOT = (UNSTABLE | STUCK) - {
-    "high_initial_loss",
-    "high_learning_rate",
-    "low_learning_rate",
-    "unstable_learning_rate",
-}
-"""What too high a learning rate leads to."""
