@@ -129,7 +129,7 @@ def test_bad_input_is_refused_in_one_paragraph(arguments, message):
 
 
 def test_words_in_the_data_are_found_before_keras_refuses_them():
-    (finding,) = check_config(classifier(), ["cat", "dog"] * 30, x=X).findings
+    (finding,) = check_config(classifier(), np.array(["cat", "dog"] * 30), x=X).findings
     assert finding.rule == "non_finite_data"
     assert "('cat', 'dog')" in finding.message
     assert "np.unique(y, return_inverse=True)" in finding.remedies[0].code
