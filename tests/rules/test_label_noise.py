@@ -65,7 +65,8 @@ def test_labels_that_a_simple_model_predicts_out_of_fold_are_not_wrong():
     assert measured(signal=0.95, label_noise=0.18, neighbor_error=0.21) == []
     assert measured(signal=0.72, label_noise=0.45, neighbor_error=0.42) == []
     # And on two columns with a fifth of the labels moved.
-    assert measured(signal=0.34, label_noise=0.2, neighbor_error=0.24) == ["evenness"]
+    fifth = {"signal": 0.34, "label_noise": 0.2, "contradicted": 0.24, "neighbor_error": 0.24}
+    assert measured(**fifth) == ["evenness"]
 
 
 def test_threshold_over_validation():

@@ -108,7 +108,7 @@ def test_layers_that_are_less_far_off_multiply():
         return found(*wide[:2], *between, *wide[2:], HEAD)
 
     (finding,) = model(3.2)
-    assert "enlarge the signal 105 times" in finding.message
+    assert "105 times with all layers together" in finding.message
     assert finding.layers == ("d0", "d1", "d2", "d3")
     assert model(3.1) == ()
     assert model(3.2, layer("norm", "LayerNormalization")) == ()
