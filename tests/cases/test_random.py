@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from lossdoctor.cases.faults import before_head
+from lossdoctor.cases.faults import head as head_fault
 from lossdoctor.cases.random import draw
 from lossdoctor.cases.random.draw import Broken
 from lossdoctor.cases.random.fault import FAULTS, RandomFault
+from lossdoctor.cases.recipe import Recipe, layer
+from lossdoctor.cases.score import ACCURACY
 from lossdoctor.finding import Stage
 from lossdoctor.rules import rule_classes
 
@@ -73,6 +77,50 @@ def test_two_faults_stand_in_the_order_of_repair_and_are_known_alone():
         assert first.stage < second.stage
         assert [case.fault for case in pair.alone] == [first.name, second.name]
         assert pair.case.fault == f"{first.name}+{second.name}"
+
+
+def test_now_and_then_epochs_are_many_and_sequences_end_early():
+    drawn = [draw(6, index).healthy.recipe for index in range(300)]
+    assert any(recipe.epochs > 300 for recipe in drawn)
+    masked = [recipe for recipe in drawn if recipe.layers[0].maker == "layers.Masking"]
+    assert masked
+    for recipe in masked:
+        data = recipe.data()
+        for X in (data.X, data.X_val):
+            empty = (X == 0).all(axis=2)
+            assert empty[:, -1].any()
+            assert not empty[:, : X.shape[1] // 2].any(), "the first half is always there"
+            assert (np.diff(empty.astype(int), axis=1) >= 0).all(), "and nothing after its end"
+
+
+def test_the_head_is_the_head_also_below_a_layer_of_its_own():
+    recipe = Recipe(
+        data=dict,
+        score=ACCURACY,
+        layers=(layer("Dense", units=8), layer("Dense", units=3), layer("Softmax")),
+    )
+    below, head, above = after(head_fault(units=2), recipe)
+    assert (below.arguments["units"], head.arguments["units"]) == (8, 2)
+    assert above.maker == "layers.Softmax"
+    makers = [spec.maker for spec in after(before_head(layer("Dropout", rate=0.5)), recipe)]
+    assert makers == ["layers.Dense", "layers.Dropout", "layers.Dense", "layers.Softmax"]
+
+
+def after(change, recipe):
+    return change(recipe).layers
+
+
+def test_every_harmful_fault_is_a_cause():
+    broken = Broken(
+        case=DRAWN[0].healthy,
+        faults=(
+            some_fault("raw", Stage.DATA, "unscaled_inputs"),
+            some_fault("short", Stage.BUDGET, "undertrained"),
+        ),
+    )
+    assert broken.causes((True, True)) == ("unscaled_inputs", "undertrained")
+    assert broken.causes((False, True)) == ("undertrained",)
+    assert broken.causes((False, False)) == ("unscaled_inputs", "undertrained")
 
 
 def some_fault(name, stage, *truth):
