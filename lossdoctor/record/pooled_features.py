@@ -48,13 +48,15 @@ def _holds_ids(tensor: NDArray[Any]) -> bool:
 
 
 def _counts(ids: NDArray[Any]) -> Floats:
-    """How often each of the most frequent ids occurs in a row."""
-    values, numbers = np.unique(ids, return_inverse=True)
-    numbers = numbers.reshape(ids.shape)
-    frequent = np.argsort(np.bincount(numbers.ravel()))[::-1][:_MOST_IDS]
-    counts = np.zeros((len(ids), len(values)))
-    np.add.at(counts, (np.arange(len(ids))[:, None], numbers), 1)
-    return counts[:, frequent]
+    """How often each of the most frequent ids occurs in a row, and all others together."""
+    values, numbers, totals = np.unique(ids, return_inverse=True, return_counts=True)
+    frequent = np.argsort(totals)[::-1][:_MOST_IDS]
+    column = np.full(len(values), len(frequent))
+    column[frequent] = np.arange(len(frequent))
+    counts = np.zeros((len(ids), len(frequent) + 1))
+    rows = np.arange(len(ids))[:, None]
+    np.add.at(counts, (rows, column[numbers.reshape(ids.shape)]), 1)
+    return counts
 
 
 def _responses(tensor: NDArray[Any]) -> Floats:
