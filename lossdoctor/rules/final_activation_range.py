@@ -84,8 +84,13 @@ class FinalActivationRange(Rule):
         low, high = head.range or (-math.inf, math.inf)
         few = share <= self.unreachable_share
         return self.finding(
-            f"The {head.activation} of {head.label} returns values from {low:g} to {high:g} for "
-            f"{labels.described} under {head.loss.name}: {why}.",
+            (
+                f"{head.label[0].upper()}{head.label[1:]} is linear and returns any number"
+                if head.activation == "linear"
+                else f"The {head.activation} of {head.label} returns values from {low:g} to "
+                f"{high:g}"
+            )
+            + f" for {labels.described} under {head.loss.name}: {why}.",
             severity=Severity.WARNING if few else None,
             measurements=[
                 self.measure("unreachable_share", share),

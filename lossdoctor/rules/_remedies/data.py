@@ -208,7 +208,7 @@ def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
 
 def make_numeric(tensor: Tensor, setup: Setup) -> Remedy:
     """Turn strings or objects into numbers."""
-    names = setup.sides("X" if tensor.kind == "input" else "y")
+    names = setup.known_sides("X" if tensor.kind == "input" else "y")
     if tensor.kind != "target" or tensor.holds_numerals:
         if tensor.holds_numerals or not tensor.summary.strings:
             return Remedy(

@@ -15,6 +15,8 @@ _CLIP = Remedy(
     code="model.optimizer.global_clipnorm = 1.0",
 )
 
+ADADELTA = 1.0  # Zeiler (2012): steps are of the size of earlier ones, without any rate
+
 
 def set_rate(setup: Setup, rate: float) -> str:
     """Code that gives the model another learning rate and changes nothing else."""
@@ -102,7 +104,13 @@ def decay_rate(curve: LossCurve, present: float | None) -> Remedy:
 
 
 def raise_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
-    """Raise the learning rate to a number derived from this run."""
+    """Raise the learning rate to a number derived from this run, or to what its method asks for."""
+    if setup.optimizer and setup.optimizer.class_name == "Adadelta" and present < ADADELTA:
+        return Remedy(
+            text=f"Raise the learning rate from {present:g} to {ADADELTA:g}, which Adadelta was "
+            "made for: Keras' default of 0.001 is a thousandth of it. Or use Adam as it is.",
+            code=set_rate(setup, ADADELTA),
+        )
     return Remedy(
         text=f"Raise the learning rate from {present:g} to {proposed.rate:g}: "
         f"{_derived(proposed)}. More epochs would get there too, but it would take "
