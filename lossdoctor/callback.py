@@ -14,7 +14,7 @@ from lossdoctor.engine import resolve_rules
 from lossdoctor.finding import Severity
 from lossdoctor.record.assemble import RunAssembler
 from lossdoctor.record.journal import Journal
-from lossdoctor.record.lifetime import RunningFit
+from lossdoctor.record.lifetime import Interrupts, RunningFit
 from lossdoctor.record.recorder import Recorder, brief
 from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
@@ -103,7 +103,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
     def _reset(self) -> None:
         self._recorder: Recorder | None = None
         self._journal: Journal | None = None
-        self._attached = self._gave_up = self._warned = False
+        self._attached = self._gave_up = self._warned = self._interrupted = False
+        self._interrupts: Interrupts | None = None
         self._assembler: RunAssembler | None = None
         self._record: RunRecord | None = None
         self._report: Report | None = None
@@ -168,6 +169,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
             # Not in `on_train_begin`: another callback may still raise there, and nobody is told.
             if not self._attached:
                 self._attached = True
+                self._interrupts = Interrupts(self._on_interrupt)
+                self._interrupts.watch()
                 recorder.attach()
             recorder.begin_epoch(epoch)
 
@@ -210,11 +213,18 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
         if recorder is not self._recorder:
             return
         if error is None:
-            recorder.detach()
+            self._detach()
             return
         with self._harmless():
             recorder.end_epoch()
         self._finish(_reason(error))
+
+    def _on_interrupt(self) -> None:
+        """Whoever catches it finds the model as it was, however long the exception is held."""
+        if self._recorder is not None:
+            self._interrupted = self._gave_up = True
+            self._recorder.not_recorded["the rest of the run"] = "an interrupt ended the recording"
+            self._detach()
 
     def _finish(self, stopped: str | None) -> None:
         recorder, assembler = self._recorder, self._assembler
@@ -239,7 +249,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
     def _unfinished(self) -> RunRecord:
         assert self._recorder is not None
         assert self._assembler is not None
-        return self._assembler.record(self._recorder, stopped=UNFINISHED, measure=False)
+        stopped = "interrupted" if self._interrupted else UNFINISHED
+        return self._assembler.record(self._recorder, stopped=stopped, measure=False)
 
     def _look(self, recorder: Recorder, assembler: RunAssembler) -> None:
         """Say what is certain about the run already."""
@@ -271,6 +282,8 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
     def _detach(self) -> None:
         if self._recorder is not None:
             self._recorder.detach()
+        if self._interrupts is not None:
+            self._interrupts.release()
 
     @contextlib.contextmanager
     def _harmless(self) -> Iterator[None]:

@@ -160,7 +160,7 @@ SETUPS = {
     "validation_freq": DENSE | {"fit": {"validation_data": (X, Y), "validation_freq": 2}},
     "initial_epoch": DENSE | {"fit": {"initial_epoch": 1}},
     "steps_per_execution": DENSE
-    | {"compile": {"steps_per_execution": 2}, "missing": {"update norms", "data of every batch"}},
+    | {"compile": {"steps_per_execution": 2}, "missing": {"update norms"}},
     "callbacks beside it": DENSE | {"callbacks": plateau},
     "schedule": DENSE
     | {"optimizer": lambda: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(RATE, 9))},

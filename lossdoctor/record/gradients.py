@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ def beside(gradient: Any, jit: bool) -> Any:
     if not isinstance(gradient, tf.IndexedSlices) or jit or replicas() > 1:
         return _apart(tf.convert_to_tensor(gradient))
     return tf.IndexedSlices(_apart(gradient.values), gradient.indices, gradient.dense_shape)
+
+
+def loss_scale(optimizer: Any) -> Any | None:
+    """What `optimizer` multiplied the loss of the running step by; None where nothing."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        # The first trace of a step comes before the optimizer is built.
+        scale = optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale
+    else:
+        scale = getattr(optimizer, "loss_scale_factor", None)
+    return None if scale is None else tf.cast(tf.convert_to_tensor(scale), tf.float32)
 
 
 def entries(gradient: Any) -> Any:

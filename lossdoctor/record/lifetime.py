@@ -3,14 +3,16 @@
 Keras tells a callback neither. Both are read off the `CallbackList` and the epoch iterator that
 `fit` makes for one call and that nobody else sees: an exception on its way out of `fit` passes
 through the hooks of the one or the context manager of the other (or through `evaluate`, which the
-recorder wraps). What passes by all of them, such as a KeyboardInterrupt while Keras sets up the
-validation data, is noticed when the list is freed, with the exception that holds it.
+recorder wraps). What passes by all of them is noticed when the list is freed, with the exception
+that holds it. A KeyboardInterrupt, which a notebook holds on to, is noticed when it strikes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -87,3 +89,58 @@ def _telling(on_error: OnError) -> Iterator[None]:
     except BaseException as error:
         on_error(error)
         raise
+
+
+class Interrupts:
+    """Tells of a KeyboardInterrupt the moment it strikes, whatever line of `fit` that is.
+
+    Args:
+        on_interrupt: A method to call; only a weak reference to its owner is kept.
+    """
+
+    def __init__(self, on_interrupt: Callable[[], None]) -> None:
+        self._on_interrupt = weakref.WeakMethod(on_interrupt)
+        self._handler: Any = None
+
+    def watch(self) -> None:
+        """Stand before the current handler of Ctrl-C, where there is one in Python."""
+        handler = _handler()
+        if handler is not None:
+            self._handler = handler
+            signal.signal(signal.SIGINT, self)
+
+    def release(self) -> None:
+        """Put the former handler back, unless somebody has set another one."""
+        if _handler() is self:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def __call__(self, number: int, frame: Any) -> None:
+        try:
+            self._handler(number, frame)
+        except BaseException:
+            if (on_interrupt := self._on_interrupt()) is not None:
+                on_interrupt()
+            raise
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a KeyboardInterrupt wait for the end of the block."""
+    handler, waiting = _handler(), []
+    if handler is None:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *args: waiting.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            handler(*waiting[0])
+
+
+def _handler() -> Any:
+    """What handles Ctrl-C now; None outside the main thread, which alone may set it."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    return handler if callable(handler) else None

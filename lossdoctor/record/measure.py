@@ -18,6 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lossdoctor.record.compiled import at, constant_baseline, loss_floor, loss_functions
+from lossdoctor.record.lifetime import uninterrupted
 from lossdoctor.record.run import (
     ActivationRecord,
     LossRecord,
@@ -48,9 +49,10 @@ def untouched(model: keras.Model) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for variable, value in saved:
-            if not np.array_equal(np.asarray(variable), value):
-                variable.assign(value)
+        with uninterrupted():
+            for variable, value in saved:
+                if not np.array_equal(np.asarray(variable), value):
+                    variable.assign(value)
 
 
 @contextlib.contextmanager

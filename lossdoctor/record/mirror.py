@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from lossdoctor.record.replicas import own_copy
 
 _JIT_ROWS = 512
+MOST_STEPS = 256
+"""How many batches wait for the host at most."""
 
 
 def peek(variable: tf.Variable) -> Any:
@@ -61,6 +64,31 @@ class Mirror:
         return value
 
 
+class Backlog:
+    """The batches of all steps between two looks of the host (`steps_per_execution`), in a queue
+    that takes over their buffers. XLA knows no queues."""
+
+    def __init__(self, steps: int, leaves: Sequence[Any]) -> None:
+        self._open = tf.Variable(True, trainable=False)
+        self._capacity = min(steps, MOST_STEPS)
+        with tf.device("CPU:0"):
+            self._queue = tf.queue.FIFOQueue(self._capacity, [leaf.dtype for leaf in leaves])
+
+    def write(self, leaves: Sequence[Any]) -> None:
+        """Append the batch of the running step; runs inside the step."""
+        wanted = tf.logical_and(self._open, self._queue.size() < self._capacity)
+        tf.cond(wanted, lambda: self._queue.enqueue(leaves), tf.no_op)
+
+    def read(self) -> list[list[NDArray[Any]]]:
+        """The batches since the last call."""
+        batches = [self._queue.dequeue() for _ in range(int(self._queue.size()))]
+        return [[leaf.numpy() for leaf in keras.tree.flatten(batch)] for batch in batches]
+
+    def close(self) -> None:
+        """Take in no more."""
+        self._open.assign(False)
+
+
 @dataclasses.dataclass(kw_only=True)
 class BatchMirror:
     """The latest batch of one side of the data, leaves in the order of `keras.tree.flatten`."""
@@ -69,28 +97,44 @@ class BatchMirror:
     targets: list[Mirror | None]
     weight: Mirror | None
     structure: Any
+    backlog: Backlog | None = None
 
     @classmethod
-    def of(cls, x: Any, y: Any, weight: Any, jit: bool) -> BatchMirror:
+    def of(cls, x: Any, y: Any, weight: Any, jit: bool, steps: int) -> BatchMirror:
+        """The mirror of batches like this one, `steps` of them between two looks of the host."""
         with tf.init_scope():
-            return cls(
+            mirror = cls(
                 inputs=[_mirror(leaf, jit) for leaf in keras.tree.flatten(x)],
                 targets=[_mirror(leaf, jit) for leaf in keras.tree.flatten(y)],
                 weight=None if weight is None else _mirror(keras.tree.flatten(weight)[0], jit),
                 structure=keras.tree.map_structure(lambda _: None, x),
             )
+            seen = [leaf for _, leaf in mirror._mirrored(x, y, weight)]
+            if steps > 1 and seen and not jit:
+                mirror.backlog = Backlog(steps, seen)
+        return mirror
+
+    def _mirrored(self, x: Any, y: Any, weight: Any) -> list[tuple[Mirror, Any]]:
+        """Each mirror with what it shows of a batch."""
+        leaves = [*keras.tree.flatten(x), *keras.tree.flatten(y)]
+        pairs = list(zip([*self.inputs, *self.targets], leaves))
+        if weight is not None:
+            pairs.append((self.weight, keras.tree.flatten(weight)[0]))
+        return [(mirror, leaf) for mirror, leaf in pairs if mirror is not None]
 
     def write(self, x: Any, y: Any, weight: Any) -> None:
-        leaves = [*keras.tree.flatten(x), *keras.tree.flatten(y)]
-        for mirror, leaf in zip([*self.inputs, *self.targets], leaves):
-            if mirror is not None:
-                mirror.write(leaf)
-        if self.weight is not None and weight is not None:
-            self.weight.write(keras.tree.flatten(weight)[0])
+        """Remember a batch; runs inside the step."""
+        mirrored = self._mirrored(x, y, weight)
+        for mirror, leaf in mirrored:
+            mirror.write(leaf)
+        if self.backlog is not None:
+            self.backlog.write([leaf for _, leaf in mirrored])
 
-    def read(self) -> list[NDArray[Any]]:
-        """The latest inputs, targets and sample weights."""
-        return [m.read() for m in (*self.inputs, *self.targets, self.weight) if m is not None]
+    def read(self) -> list[list[NDArray[Any]]]:
+        """Inputs, targets and sample weights of the steps since the last call, or of the latest."""
+        if self.backlog is not None:
+            return self.backlog.read()
+        return [[m.read() for m in (*self.inputs, *self.targets, self.weight) if m is not None]]
 
     @property
     def complete(self) -> bool:

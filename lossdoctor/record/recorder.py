@@ -23,7 +23,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lossdoctor.record.gradient_watch import GradientWatch
-from lossdoctor.record.gradients import beside
+from lossdoctor.record.gradients import beside, loss_scale
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import Replay, is_eager, replay
@@ -122,7 +122,10 @@ class Recorder:
             self.not_recorded["update norms"] = (
                 f"{one} the host sees the weights every {steps} steps"
             )
-            self.not_recorded["data of every batch"] = f"{one} the host sees every {steps}th batch"
+            if self._jit:
+                self.not_recorded["data of every batch"] = (
+                    f"{one} under XLA the host sees every {steps}th batch"
+                )
         if all(layer.built for layer in self.model._flatten_layers()):
             self._open()
             self._prime()
@@ -147,11 +150,13 @@ class Recorder:
     def detach(self) -> None:
         """Leave the model as it was found. Safe to call twice."""
         while self._replaced:
-            attributes, name, value = self._replaced.pop()
+            attributes, name, value = self._replaced[-1]
             if value is _ABSENT:
                 attributes.pop(name, None)
             else:
                 attributes[name] = value
+            # Last: an interrupt may come between two lines.
+            self._replaced.pop()
 
     # Inside the step -----------------------------------------------------------------------
 
@@ -193,7 +198,7 @@ class Recorder:
             return
         first, mirrors = replica() == 0, self._mirrors[self._phase]
         if len(mirrors) <= replica():
-            mirrors.append(BatchMirror.of(x, y, weight, self._jit))
+            mirrors.append(BatchMirror.of(x, y, weight, self._jit, self.model.steps_per_execution))
             if first and self._phase == "train":
                 flat = keras.tree.flatten(y_pred)
                 self.traced_heads = [traced_head(leaf) for leaf in flat]
@@ -249,9 +254,7 @@ class Recorder:
         kept = summed([None if g is None else beside(g, self._jit) for g in grads])
         if replica() != 0:
             return
-        scale = None
-        if hasattr(self.optimizer, "dynamic_scale"):
-            scale = tf.cast(tf.convert_to_tensor(self.optimizer.dynamic_scale), tf.float32)
+        scale = loss_scale(self.optimizer)
         rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
         numbers, vector = self._gradients.see(kept, scale)
         self._row.gradients = [rate, 1.0 if scale is None else scale, *numbers], vector
@@ -369,12 +372,12 @@ class Recorder:
         mirrors = self._mirrors[phase]
         stream = self.train_stream if phase == "train" else self.validation_stream
         if mirrors and (stream.batches < STREAMED_BATCHES or self.step % _STREAM_STRIDE == 0):
-            parts = [mirror.read() for mirror in mirrors]
-            leaves = parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts)]
             first = mirrors[0]
-            weight = None if first.weight is None else leaves.pop()
             inputs = sum(mirror is not None for mirror in first.inputs)
-            stream.update(leaves[:inputs], leaves[inputs:], weight)
+            for parts in zip(*(mirror.read() for mirror in mirrors)):
+                leaves = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*parts)]
+                weight = None if first.weight is None else leaves.pop()
+                stream.update(leaves[:inputs], leaves[inputs:], weight)
 
     @property
     def train_mirror(self) -> BatchMirror | None:
@@ -413,9 +416,16 @@ class Recorder:
             self._read_units()
         self._note_missing()
         if self.train_stream.batches:
-            self._streaming["train"] = False
+            self._close("train")
         if self.validation_stream.batches:
-            self._streaming["validation"] = False
+            self._close("validation")
+
+    def _close(self, phase: str) -> None:
+        """Of the passes over the data the first one told it all."""
+        self._streaming[phase] = False
+        for mirror in self._mirrors[phase]:
+            if mirror.backlog is not None:
+                mirror.backlog.close()
 
     def _note_missing(self) -> None:
         raised = "the first step raised before it got that far" if self._failed else None

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.lifetime import uninterrupted
 from lossdoctor.record.measure import pack, untouched
 from lossdoctor.record.mirror import BatchMirror, Mirror
 from lossdoctor.record.snapshot import leaf_layers
@@ -66,7 +67,7 @@ def replay(
         return Replay(step=step, detail="no finite weights from before the step: no layer is told")
     inputs = [mirror.read() for mirror in batch.inputs if mirror is not None]
     watch = _Watch()
-    with _state(model, weights), watch.layers_of(model):
+    with uninterrupted(), _state(model, weights), watch.layers_of(model):
         outputs = model(pack(batch.structure, inputs), training=True)
     found = [f"run again with the weights of {age:,} steps before"] if age else []
     if _finite(outputs):
