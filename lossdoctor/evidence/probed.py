@@ -133,7 +133,7 @@ class LabelAgreement:
         if not any(found.family in CLASS_LOSSES for found in judged):
             raise NotApplicable("the loss is not one for classes")
         probes = record.probes
-        if "contradicted" not in probes or "signal" not in probes:
+        if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
         classes = max(found.labels.classes for found in judged)
         interior = min(probes["label_noise"], _most_wrong(probes["signal"], classes))
@@ -146,8 +146,8 @@ class LabelAgreement:
             explained=_OVERLAP_AT_NO_SIGNAL * (1 - min(max(probes["signal"], 0.0), 1.0)) ** 2,
             conflicting=probes.get("conflicting_labels", 0.0),
             continuous=not all(summary.integral for summary in _inputs(record)),
-            everywhere=probes["contradicted"],
-            neighbor_error=probes["neighbor_error"],
+            everywhere=probes.get("contradicted", 0.0),
+            neighbor_error=probes.get("neighbor_error", 0.0),
             chance=probes["minority_rows"] / probes["signal_rows"],
         )
 
