@@ -172,7 +172,7 @@ CONTROLS = (
             optimizer=adam(0.003),
             metrics=("binary_accuracy",),
             score=BITS,
-            epochs=25,
+            epochs=60,
         ),
         0.75,
     ),

@@ -16,6 +16,7 @@ SQUARED = frozenset({"mean_squared_error"})
 _QUARTILES = slice(3, 6)
 _NORMAL_IQR = 1.349
 _SPARSE = 0.5
+_RARE = 0.2
 _FEWEST_ROWS = 20
 _CODES = (999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0)
 _UNSCALED = 10.0
@@ -172,6 +173,8 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
     if not dense.any():
         return None
     scale = np.sqrt(np.where(dense, rest, 1.0))
+    # A pixel that hardly any image fills is no longer 0 once standardized, but still as rare.
+    dense &= np.minimum(above, below) > _RARE * scale
     distance = np.where(dense, deviation / scale, 0.0)
     worst = int(np.argmax(distance))
     names = summary.feature_names

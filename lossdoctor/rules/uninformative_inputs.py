@@ -93,8 +93,8 @@ class UninformativeInputs(Rule):
         limit = getattr(self, name) if signal.rows >= _MANY_ROWS and not signal.flat else 0.0
         if signal.r2 < limit and not learned:
             yield self.finding(
-                f"{_models(signal)} predict unseen rows no better than a constant "
-                f"(R² {signal.r2:.3f} on {signal.rows} rows).",
+                f"Inputs and targets look unrelated: {_models(signal)} predict unseen rows no "
+                f"better than a constant (R² {signal.r2:.3f} on {signal.rows} rows).",
                 measurements=[self.measure(name, signal.r2)],
                 remedies=[_look_at_pairs()],
             )
@@ -102,9 +102,9 @@ class UninformativeInputs(Rule):
 
 def _models(signal: Signal) -> str:
     if signal.pooled:
-        return "A linear model and nearest neighbors, on pooled features as well,"
+        return "a linear model and nearest neighbors, also on features pooled over positions,"
     return (
-        f"A linear model, nearest neighbors and {'this network' if signal.flat else 'a forest all'}"
+        f"a linear model, nearest neighbors and {'this network' if signal.flat else 'a forest all'}"
     )
 
 

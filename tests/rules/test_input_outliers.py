@@ -73,6 +73,13 @@ def test_silent_on_usual_tails_rare_features_and_constants(x):
     assert found(x) == ()
 
 
+def test_a_rare_pixel_is_rare_once_standardized_too():
+    pixel = np.zeros(50_000)
+    pixel[[3, 700, 9000]] = 1, 4, 16
+    assert pixel.max() > 100 * np.sort(pixel)[:-1].std()
+    assert found((pixel[:, None] - pixel.mean()) / pixel.std()) == ()
+
+
 def test_a_run_that_learned_makes_it_information():
     record = config_record(x=spoiled(1e6), y=X[:, 0])
     assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO

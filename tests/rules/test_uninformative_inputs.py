@@ -52,7 +52,7 @@ def pooled(signal, flat=-0.01, **fields):
 
 def test_images_and_sequences_are_judged_by_pooled_features():
     (finding,) = findings_of(SLUG, pooled(0.039))
-    assert "pooled features" in finding.message
+    assert "pooled over positions" in finding.message
     assert findings_of(SLUG, pooled(0.041)) == ()
     assert findings_of(SLUG, pooled(-0.01, flat=0.2)) == ()
 
