@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,39 @@ def _right_first(known: Sequence[Claim], order: NDArray[np.float64]) -> float:
     return round(float(np.mean([right for _, right in first.values()])), 3)
 
 
+def markdown(found: Mapping[str, Any]) -> str:
+    """How reliable the probabilities proved, as it stands in the README."""
+    run, config = (found["sources"][source]["cross_validated"] for source in ("run", "config"))
+    lines = [
+        f"`{found['command']} --records FOLDER`, {found['date']}: "
+        f"{found['healthy_runs']} healthy and {found['broken_runs']} broken runs, "
+        "cross-validated by case.",
+        "",
+        "| | after training | by `check_config` |",
+        "|---|---|---|",
+    ]
+    shown = {
+        "expected calibration error": "expected_calibration_error",
+        "the same, over findings that nothing explains": "of_unexplained_findings",
+        "root cause first in the plain order": "first_by_rank",
+        "root cause is the most probable finding": "first_by_probability",
+    }
+    lines += [f"| {text} | {run[name]:.3f} | {config[name]:.3f} |" for text, name in shown.items()]
+    lines += ["", "| probability | findings | said | true | findings | said | true |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    by_bin: dict[str, list[str]] = {}
+    for column, proved in enumerate((run, config)):
+        for b in proved["reliability"]:
+            cells = by_bin.setdefault(b["probability"], [""] * 6)
+            cells[3 * column : 3 * column + 3] = (
+                str(b["findings"]),
+                f"{b['said']:.2f}",
+                f"{b['true']:.2f}",
+            )
+    lines += [f"| {bin} | {' | '.join(cells)} |" for bin, cells in sorted(by_bin.items())]
+    return "\n".join(lines)
+
+
 @click.command()
 @click.argument("drawn", nargs=-1, required=True, metavar="SEED:COUNT...")
 @click.option("--records", type=click.Path(path_type=Path, file_okay=False), required=True)
@@ -173,8 +206,7 @@ def main(drawn: Sequence[str], records: Path, output: Path) -> None:
         judged += validate_random(range(count), seed=seed, records=records).judged
     found = calibrate(judged, f"python -m lossdoctor.validation.calibration {' '.join(drawn)}")
     output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for source, fitted in found["sources"].items():
-        click.echo(f"{source}: {json.dumps(fitted['cross_validated'], indent=1)}")
+    click.echo(markdown(found))
 
 
 if __name__ == "__main__":
