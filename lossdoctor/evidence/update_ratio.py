@@ -44,7 +44,10 @@ class UpdateRatio:
         series = record.variables
         if series is None or not len(series.step):
             raise NotRecorded.of(record, "update norms", "run with LossDoctor()")
-        rows = sound_rows(record)
+        measured = ~np.isnan(np.asarray(series.update_norm, dtype=np.float64)).all(axis=1)
+        if not measured.any():
+            raise NotRecorded.of(record, "update norms", "train with steps_per_execution=1")
+        rows = sound_rows(record) & measured
         if rows.sum() < FEWEST_STEPS:
             raise NotApplicable(f"fewer than {FEWEST_STEPS} sampled steps were finite")
         names = np.asarray(owners(record, series))
