@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -59,9 +60,8 @@ class Mirror:
         return value if self._length is None else value[: int(self._length.numpy())]
 
     def read(self) -> NDArray[Any]:
-        """The latest value."""
-        value: NDArray[Any] = self.peek().numpy()
-        return value
+        """The latest value, read-only: on a CPU it is the tensor's own memory."""
+        return np.asarray(self.peek())
 
 
 class Backlog:

@@ -418,7 +418,7 @@ class VariableSeries:
     weight_norm: Array
     """After the step."""
     update_norm: Array
-    """L2 norm of the change of the variable by this step. Of models with more than 2**19
+    """L2 norm of the change of the variable by this step. Of models with more than 2**17
     parameters, weights, updates and curvature are estimated from evenly spread entries."""
     gradient_zero_fraction: Array
     """Share of exactly zero entries of the gradient."""

@@ -21,10 +21,11 @@ from lossdoctor.record.gradients import SlicesMirror
 from lossdoctor.record.mirror import Mirror, peek
 from lossdoctor.record.replicas import own_copy
 
-SAMPLED_ENTRIES = 2**19
+SAMPLED_ENTRIES = 2**17
 """Models with more parameters are compared on about this many of them, evenly spread."""
-_WHOLE = 4096
-"""Variables up to this size are compared entry by entry in models of any size."""
+_WHOLE, _FEWEST = 4096, 2048
+"""Variables up to this size are compared entry by entry in models of any size; of larger ones at
+least so many entries."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -52,7 +53,7 @@ class StepProbe:
         sizes = [math.prod(variable.shape) for variable in variables]
         stride = sum(sizes) // SAMPLED_ENTRIES | 1
         self._strides = [
-            1 if size <= _WHOLE else _coprime(stride, variable.shape[-1])
+            1 if size <= _WHOLE else _coprime(min(stride, size // _FEWEST), variable.shape[-1])
             for size, variable in zip(sizes, variables)
         ]
         sampled = [-(-size // stride) for size, stride in zip(sizes, self._strides)]
@@ -134,10 +135,10 @@ class StepProbe:
 
 def _entries(source: Any, stride: int) -> NDArray[Any]:
     value = source.peek() if isinstance(source, Mirror) else source
-    if stride > 1:
-        # On the device, so that only the sample travels to the host.
-        value = tf.reshape(value, [-1])[::stride]
-    return np.asarray(value).reshape(-1)
+    if stride > 1 and "GPU" in getattr(value, "device", ""):
+        # Only the sample travels to the host.
+        return np.asarray(tf.reshape(value, [-1])[::stride])
+    return np.asarray(value).reshape(-1)[::stride]
 
 
 def _coprime(stride: int, width: int) -> int:

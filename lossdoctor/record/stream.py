@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossdoctor.record.run import DataRecord, TensorSummary
-from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, summarize
+from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, sample_statistics, summarize
 
 SAMPLE_ROWS = 2048
 _SAMPLE_BYTES = 32 * 2**20
-_CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**22
+_CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**20
 _MOST_CLASSES = 50
 
 
@@ -76,7 +76,7 @@ class TensorStream:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = values.sum(axis=0) / safe
             centered = values - mean if finite is None else np.where(finite, values - mean, 0.0)
-            squares = np.square(centered).sum(axis=0)
+            squares = np.einsum("ij,ij->j", centered, centered)
             total = self._count + count
             delta = mean - self._mean
             share = count / np.maximum(total, 1)
@@ -90,7 +90,8 @@ class TensorStream:
         self._min = np.minimum(self._min, low.min(axis=0))
         self._max = np.maximum(self._max, high.max(axis=0))
         zero = columns == 0
-        self._zeros = self._zeros + zero.sum(axis=0)
+        if zero.any():
+            self._zeros = self._zeros + zero.sum(axis=0)
         if self._integral:
             self._integral = bool(np.all(np.abs(values - np.round(values)) <= 1e-6))
 
@@ -111,10 +112,9 @@ class TensorStream:
         """The summary of everything seen, its sampled statistics from `sample`."""
         if sample is None or not len(sample):
             sample = np.zeros((0, *self.shape))
-        base = summarize(sample, name=self.name, dtype=self.dtype, rows=self.rows)
-        base = dataclasses.replace(base, feature_names=self.feature_names, shape=self.shape)
         if not self._numeric or not np.any(self._count):
-            return base
+            base = summarize(sample, name=self.name, dtype=self.dtype, rows=self.rows)
+            return dataclasses.replace(base, feature_names=self.feature_names, shape=self.shape)
         count = np.maximum(self._count, 1)
         total = float(np.sum(self._count))
         mean = float(np.sum(self._mean * self._count) / total)
@@ -132,8 +132,13 @@ class TensorStream:
             "feature_zero_fraction": self._zeros / count,
         }
         wide = self.shape and self.shape[-1] > MAX_FEATURES
-        return dataclasses.replace(
-            base,
+        statistics = sample_statistics(sample) | {"integral": self._integral}
+        return TensorSummary(
+            name=self.name,
+            shape=self.shape,
+            dtype=self.dtype,
+            rows=self.rows,
+            feature_names=self.feature_names,
             mean=mean,
             std=std,
             min=low,
@@ -142,10 +147,10 @@ class TensorStream:
             nan_count=self._nan,
             inf_count=self._inf,
             zero_fraction=float(np.sum(self._zeros) / total),
-            integral=self._integral,
             nonfinite_rows=tuple(self._bad_rows) if row_order_known else (),
             nonfinite_row_count=self._bad_row_count,
             **({} if wide else per_feature),
+            **statistics,
         )
 
 

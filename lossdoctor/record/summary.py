@@ -62,7 +62,6 @@ def summarize(
         else np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))
     )
     clean = array[finite] if not all_finite else array.reshape(-1)
-    sample = _sample_rows(array, sample_seed)
     statistics: dict[str, Any] = (
         _feature_statistics(per_feature) if per_feature.shape[1] <= MAX_FEATURES else {}
     )
@@ -71,7 +70,6 @@ def summarize(
         shape=shape,
         dtype=dtype,
         rows=total,
-        sampled_rows=len(sample),
         **_moments(clean),
         nan_count=int(np.isnan(array).sum()) if not all_finite else 0,
         inf_count=int(np.isinf(array).sum()) if not all_finite else 0,
@@ -80,7 +78,7 @@ def summarize(
         nonfinite_row_count=len(bad_rows),
         feature_names=feature_names,
         **statistics,
-        **_sample_statistics(sample),
+        **sample_statistics(array, sample_seed),
     )
 
 
@@ -166,11 +164,17 @@ def _feature_statistics(columns: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _sample_statistics(sample: NDArray[Any]) -> dict[str, Any]:
+def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
+    """Fields of a `TensorSummary` that rest on a seeded sample of the rows of `array`, numbers of
+    shape `(rows, ...)`: quantiles, distinct values and statistics of rows."""
+    sample = _sample_rows(array, seed)
+    if sample.dtype == np.float16 or sample.dtype.kind in "biu":
+        sample = sample.astype(np.float64)
+    found: dict[str, Any] = {"sampled_rows": len(sample)}
     finite = sample[np.isfinite(sample)]
     if not finite.size:
-        return {}
-    found: dict[str, Any] = {
+        return found
+    found |= {
         "quantiles": tuple(float(q) for q in np.quantile(finite, QUANTILES)),
         "integral": bool(np.all(np.abs(finite - np.round(finite)) <= 1e-6)),
         "skewness": _skewness(finite),
@@ -258,7 +262,8 @@ def _outlier_fraction(sample: NDArray[Any]) -> float:
 def _skewness(values: NDArray[Any]) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         centered = values - values.mean(dtype=np.float64)
-        spread = float(np.sqrt(np.mean(np.square(centered))))
+        squares = np.square(centered)
+        spread = float(np.sqrt(np.mean(squares)))
         if not np.isfinite(spread) or spread == 0:
             return 0.0
-        return float(np.mean((centered / spread) ** 3))
+        return float(np.vdot(squares, centered)) / len(values) / spread**3
