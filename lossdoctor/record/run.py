@@ -524,10 +524,12 @@ class Rehearsal:
 
     def rise(self, trial: Trial) -> float:
         """How far the second half of a trial stands above the reference, in units of `scale`; its
-        last quarter decides where that has come down below."""
+        last quarter decides where that has come down below. Batches count as hard as they were at
+        the initial weights: of a few small ones, the later can be the harder."""
         if not trial.finite:
             return float("inf")
-        above = (trial.losses - self.reference) / self.scale
+        hardness = self.initial[: len(trial.losses)] - np.mean(self.initial)
+        above = (trial.losses - hardness - self.reference) / self.scale
         half, quarter = above[len(above) // 2 :], above[len(above) * 3 // 4 :]
         return float(np.mean(half if np.mean(quarter) > 0 else quarter))
 

@@ -180,9 +180,10 @@ def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
         "skewness": _skewness(finite),
         "outlier_fraction": _outlier_fraction(sample),
     }
-    distinct, counts = np.unique(finite, return_counts=True)
-    found["distinct"] = len(distinct)
-    if len(distinct) <= MAX_VALUES:
+    ordered = np.sort(finite)
+    found["distinct"] = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
+    if found["distinct"] <= MAX_VALUES:
+        distinct, counts = np.unique(ordered, return_counts=True)
         found["values"], found["value_counts"] = distinct.astype(np.float64), counts
     rows = sample.reshape(len(sample), -1)
     usable = rows[np.isfinite(rows).all(axis=1)]
@@ -261,9 +262,9 @@ def _outlier_fraction(sample: NDArray[Any]) -> float:
 
 def _skewness(values: NDArray[Any]) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
-        centered = values - values.mean(dtype=np.float64)
-        squares = np.square(centered)
-        spread = float(np.sqrt(np.mean(squares)))
+        centered = values - values.dtype.type(values.mean(dtype=np.float64))
+        spread = float(np.sqrt(np.mean(np.square(centered))))
         if not np.isfinite(spread) or spread == 0:
             return 0.0
-        return float(np.vdot(squares, centered)) / len(values) / spread**3
+        centered /= spread
+        return float(np.vdot(np.square(centered), centered)) / len(values)

@@ -40,6 +40,14 @@ def test_fires_when_the_loss_stops_being_finite():
     assert values["largest stable rate by curvature"] == pytest.approx(2 * 1.9 / 40)
 
 
+def test_later_batches_may_be_the_harder_ones():
+    hardness = np.array([1.0, 1.1, 1.05, 1.05, 1.5, 1.1, 1.6, 1.3])
+    untouched = rehearsed(hardness, rate=1e-3, initial=hardness, baseline=1.2)
+    assert not findings_of(SLUG, untouched)
+    risen = rehearsed(hardness + np.linspace(0, 1, 8), initial=hardness, baseline=1.2)
+    assert findings_of(SLUG, risen)
+
+
 def test_a_loss_that_stays_finite_is_worse_the_higher_it_stands():
     (mild,) = findings_of(SLUG, rehearsed(ending_at(3.0), calm_rate=0.1))
     assert mild.severity is Severity.WARNING
