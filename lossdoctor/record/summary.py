@@ -181,7 +181,7 @@ def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
         "outlier_fraction": _outlier_fraction(sample),
     }
     ordered = np.sort(finite)
-    found["distinct"] = 1 + np.count_nonzero(ordered[1:] != ordered[:-1])
+    found["distinct"] = 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
     if found["distinct"] <= MAX_VALUES:
         distinct, counts = np.unique(ordered, return_counts=True)
         found["values"], found["value_counts"] = distinct.astype(np.float64), counts
