@@ -72,3 +72,8 @@ def test_not_recorded_or_too_short():
         UpdateRatio.from_record(RunRecord(source="history"))
     with pytest.raises(NotApplicable, match="finite"):
         UpdateRatio.from_record(run_record(trained([1.0] * 4), steps=steps([1, np.nan, np.nan])))
+
+
+def test_updates_that_were_not_measured_are_not_updates_of_zero():
+    with pytest.raises(NotRecorded):
+        ratio(update_norm=np.full((64, 4), np.nan))
