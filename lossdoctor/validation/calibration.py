@@ -3,7 +3,7 @@
     python -m lossdoctor.validation.calibration 1:77 2:63 7:154 --records FOLDER
 
 Each SEED:COUNT stands for `lossdoctor validate --random COUNT --seed SEED --records FOLDER`; what
-is not in the folder is trained. Writes `lossdoctor/probability.json`.
+is not in the folder is trained. Writes `lossdoctor/probability.json` and prints the README's table.
 """
 
 from __future__ import annotations
