@@ -14,6 +14,7 @@ from lossdoctor.record.run import DataRecord, RunRecord, TensorSummary
 
 _FEWEST_ROWS = 20
 _MOST_CLASSES = 100
+_SPREADS = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,13 @@ def _missing(shares: dict[float, float], validation: DataRecord | None) -> tuple
     if seen is None or rows < _FEWEST_ROWS:
         return ()
     absent = tuple(c for c in shares if c not in seen)
-    chance = rows * math.log1p(-min(sum(shares[c] for c in absent), 1 - 1e-12))
-    return absent if chance < math.log(1e-6) else ()
+    share = sum(shares[c] for c in absent)
+    chance = rows * math.log1p(-min(share, 1 - 1e-12))
+    # Of many rare classes some are always absent: which ones, nobody chose before.
+    absence = {c: (1 - p) ** rows for c, p in shares.items()}
+    expected = sum(p * absence[c] for c, p in shares.items())
+    spread = math.sqrt(sum(p**2 * absence[c] for c, p in shares.items()))
+    return absent if chance < math.log(1e-6) and share > expected + _SPREADS * spread else ()
 
 
 def _single_class(targets: TensorSummary) -> dict[float, float] | None:

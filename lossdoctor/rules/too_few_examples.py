@@ -39,7 +39,14 @@ class TooFewExamples(Rule):
     severity = Severity.WARNING
     stage = Stage.DATA
     explains = frozenset(
-        {"overconfidence", "overfitting", "validation_shift", "underfitting", "undertrained"}
+        {
+            "missing_class",
+            "overconfidence",
+            "overfitting",
+            "underfitting",
+            "undertrained",
+            "validation_shift",
+        }
     )
 
     per_class: float = threshold(

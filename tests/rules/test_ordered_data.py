@@ -64,3 +64,10 @@ def test_not_applicable_to_quantities():
     quantities = record(np.linspace(0, 1, 100), validation_split=0.2)
     assert outcome_of(SLUG, quantities).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_of_many_rare_values_some_are_absent_by_chance():
+    counts = np.random.default_rng(3).poisson(np.random.default_rng(4).gamma(2, 12, size=1000))
+    assert findings_of(SLUG, record(counts[:750], validation=counts[750:])) == ()
+    apart = np.sort(counts)
+    assert len(findings_of(SLUG, record(apart[:500], validation=apart[500:]))) == 1
