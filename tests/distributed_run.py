@@ -1,6 +1,7 @@
 """Train on one device and on two replicas, with and without the doctor: a process of its own,
 since TensorFlow splits its devices only before it has started. Prints JSON."""
 
+import dataclasses
 import json
 
 import keras
@@ -14,7 +15,7 @@ X = RNG.normal(size=(96, 6)).astype("float32")
 Y = X[:, :2] ** 2
 
 
-def train(strategy, callbacks):
+def train(strategy, callbacks, x=X):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = keras.Sequential(
@@ -26,7 +27,7 @@ def train(strategy, callbacks):
         )
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     settings = {"validation_data": (X[:32], Y[:32]), "shuffle": False, "verbose": 0}
-    model.fit(X, Y, batch_size=32, epochs=3, callbacks=callbacks, **settings)
+    model.fit(x, Y, batch_size=32, epochs=3, callbacks=callbacks, **settings)
     return [np.asarray(v).tolist() for v in model.trainable_variables]
 
 
@@ -56,11 +57,15 @@ if __name__ == "__main__":
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     one, two = LossDoctor(verbose=0), LossDoctor(verbose=0)
     train(tf.distribute.get_strategy(), [one])
+    # The second step's batch ends with row 63: the second replica's half of it is not finite.
+    broken, bad = LossDoctor(verbose=0), np.where(np.arange(len(X))[:, None] == 60, np.nan, X)
+    train(mirrored, [broken], bad)
     found = {
         "plain": train(mirrored, []),
         "observed": train(mirrored, [two]),
         "one device": summary(one.record),
         "two replicas": summary(two.record),
+        "origin": dataclasses.asdict(broken.record.non_finite),
         "not recorded": [k for k in two.record.not_recorded if k != "simple models"],
     }
     print(json.dumps(found))

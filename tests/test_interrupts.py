@@ -65,6 +65,14 @@ class Weights(keras.callbacks.Callback):
         self.seen.append(self.model.get_weights())
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A process in the background may be told to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
