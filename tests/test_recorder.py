@@ -216,6 +216,7 @@ def test_a_model_with_nothing_to_train_is_recorded_and_diagnosed():
     doctor = LossDoctor(verbose=0)
     model.fit(X, Y, verbose=0, callbacks=[doctor])
     assert doctor.report.findings[0].rule == "frozen_model"
+    assert not [outcome for outcome in doctor.report.outcomes if outcome.status == "failed"]
 
 
 def test_of_a_large_model_a_sample_of_the_entries_is_compared(monkeypatch):

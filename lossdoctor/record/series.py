@@ -45,7 +45,7 @@ def step_series(recorder: Recorder) -> StepSeries | None:
 def variable_series(recorder: Recorder) -> VariableSeries | None:
     details = [d for d in recorder.details if d.gradient is not None]
     none_connected = bool(recorder.connected) and not any(recorder.connected)
-    if not details and not none_connected:
+    if not recorder.variables or (not details and not none_connected):
         return None
     layers, depth = _owners(recorder)
     return VariableSeries(
