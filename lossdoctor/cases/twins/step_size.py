@@ -35,7 +35,7 @@ STEP_SIZE = (
         _too_high("regression-mae", 200),
         _too_high("circles-bce", 1000, "loss_plateau", "oscillating_loss"),
         _too_high("blobs-categorical", 1000, "exploding_weights"),
-        _too_high("regression-mse-adam", 1000, "diverging_loss"),
+        _too_high("regression-mse-adam", 1000),
         _too_high("blobs-sparse-adam", 1000),
     ),
     *in_training(
