@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from lossdoctor.callback import LossDoctor
+from tests.test_coverage_matrix import AddsLoss
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(1)
@@ -93,12 +94,6 @@ class Subclassed(keras.Model):
 
     def call(self, x):
         return self.head(self.hidden(x))
-
-
-class AddsLoss(layers.Layer):
-    def call(self, x):
-        self.add_loss(0.1 * keras.ops.mean(keras.ops.square(x)))
-        return x
 
 
 class OwnStep(keras.Sequential):

@@ -102,9 +102,9 @@ class GradientWatch:
         of `rows`, end to end; NaN for variables without any."""
         norms = np.full((len(rows), len(self._sizes)), np.nan)
         if self.connected:
+            factors = np.repeat([2.0, 1.0], [len(self._alone), len(self._together)])
             with np.errstate(over="ignore", invalid="ignore"):
-                rows[:, : len(self._alone)] *= 2
-                norms[:, self._alone + self._together] = np.sqrt(rows)
+                norms[:, self._alone + self._together] = np.sqrt(factors * rows)
         return norms
 
     def latest(self) -> list[Kept | NDArray[Any] | None]:

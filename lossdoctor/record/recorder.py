@@ -116,7 +116,7 @@ class Recorder:
     # Attaching -----------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Wrap `compute_loss`, `optimizer.apply` and the step functions of the model."""
+        """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions."""
         if (steps := self.model.steps_per_execution) > 1:
             one = f"with steps_per_execution={steps}"
             self.not_recorded["update norms"] = (

@@ -51,8 +51,7 @@ def summarize(
     total = rows if rows is not None else len(array)
     if array.dtype.kind not in "biuf":
         return _non_numeric(array, name, total, shape, feature_names)
-    if array.dtype == np.float16 or array.dtype.kind in "biu":
-        array = array.astype(np.float64)
+    array = _wide(array)
     per_feature = array.reshape(-1, shape[-1] if shape else 1)
     finite = np.isfinite(array)
     all_finite = bool(finite.all())
@@ -121,6 +120,12 @@ def _is_word(text: str) -> bool:
     return False
 
 
+def _wide(array: NDArray[Any]) -> NDArray[Any]:
+    """`array` in a type whose sums neither wrap around nor overflow."""
+    narrow = array.dtype == np.float16 or array.dtype.kind in "biu"
+    return array.astype(np.float64) if narrow else array
+
+
 def _sample_rows(array: NDArray[Any], seed: int) -> NDArray[Any]:
     width = max(1, array[0].size) if len(array) else 1
     keep = max(1, _SAMPLE_ENTRIES // width)
@@ -167,9 +172,7 @@ def _feature_statistics(columns: NDArray[Any]) -> dict[str, Any]:
 def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
     """Fields of a `TensorSummary` that rest on a seeded sample of the rows of `array`, numbers of
     shape `(rows, ...)`: quantiles, distinct values and statistics of rows."""
-    sample = _sample_rows(array, seed)
-    if sample.dtype == np.float16 or sample.dtype.kind in "biu":
-        sample = sample.astype(np.float64)
+    sample = _wide(_sample_rows(array, seed))
     found: dict[str, Any] = {"sampled_rows": len(sample)}
     finite = sample[np.isfinite(sample)]
     if not finite.size:
