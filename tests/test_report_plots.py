@@ -224,8 +224,8 @@ def test_class_ids_and_probabilities_share_no_axis():
 def test_unit_shares_join_gradients_and_activations():
     model = mlp(hidden=((8, "tanh"),))
     saturated = ActivationRecord(
-        layer="dense", activation="tanh", rows=9, mean=0.0, std=1.0, zero_units=0.0,
-        constant_units=0.0, saturated_fraction=0.9,
+        layer="dense", activation="tanh", rows=9, mean=0.0, std=1.0,
+        saturated_fraction=0.9,
     )  # fmt: skip
     record = run_record(
         config_record(model=model),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,13 +28,14 @@ from lossdoctor.record.run import (
     TargetPairing,
     TensorSummary,
 )
-from lossdoctor.record.stream import DataStream
+from lossdoctor.record.stream import DataStream, TensorStream
 from lossdoctor.record.summary import summarize
 
 PREDICTED_ROWS = 1024
-_BATCH = 256
+_BATCH = 128
 _PROBED_ROWS = 256
 _PROBED_LAYERS = 48
+_ENTRIES_AT_ONCE = 2**18
 _SATURATING = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99)}
 _CLASSIFICATION = ("crossentropy", "hinge", "kl_divergence", "dice", "tversky")
 
@@ -266,38 +268,50 @@ def measure_activations(
     # An explicit name keeps Keras' counter of automatic names where it was.
     outputs = [operation.output for operation in operations]
     probe = keras.Function(list(graph.inputs), outputs, name="lossdoctor_probe")
-    rows = [keras.ops.convert_to_tensor(a[:_PROBED_ROWS]) for a in inputs]
+    layers = [
+        _ActivationStream(operation.name, _activation_of(record, operation.name))
+        for operation in operations
+    ]
+    entries = sum(math.prod(filter(None, output.shape)) for output in outputs)
+    at_once = max(1, _ENTRIES_AT_ONCE // entries)
+    rows = min(_PROBED_ROWS, len(inputs[0]))
     with untouched(model):
-        values = probe(rows)
-    return tuple(
-        _activation_record(o.name, _activation_of(record, o.name), np.asarray(value))
-        for o, value in zip(operations, values)
-    )
+        for start in range(0, rows, at_once):
+            few = slice(start, min(start + at_once, rows))
+            batch = [keras.ops.convert_to_tensor(array[few]) for array in inputs]
+            for layer, values in zip(layers, probe(batch)):
+                layer.update(np.asarray(values, dtype=np.float32))
+    return tuple(layer.record() for layer in layers)
 
 
 def _activation_of(record: ModelRecord, name: str) -> str | None:
     return next((layer.activation for layer in record.layers if layer.name == name), None)
 
 
-def _activation_record(name: str, activation: str | None, values: NDArray[Any]) -> ActivationRecord:
-    units = values.astype(np.float64).reshape(-1, values.shape[-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = float(np.abs(units).mean())
-        spread = units.std(axis=0)
-        low_high = _SATURATING.get(activation or "")
-        saturated = (
-            None
-            if low_high is None
-            else float(np.mean((units <= low_high[0]) | (units >= low_high[1])))
-        )
+class _ActivationStream:
+    """Statistics of one layer's outputs, which may be too large to hold for all rows at once."""
+
+    def __init__(self, layer: str, activation: str | None) -> None:
+        self.layer, self.activation = layer, activation
+        self._values = TensorStream(layer)
+        self._tails = _SATURATING.get(activation or "")
+        self._entries = self._saturated = 0
+
+    def update(self, values: NDArray[Any]) -> None:
+        self._values.update(values)
+        self._entries += values.size
+        if self._tails is not None:
+            low, high = self._tails
+            self._saturated += int(np.count_nonzero((values <= low) | (values >= high)))
+
+    def record(self) -> ActivationRecord:
+        found = self._values.summary(None, row_order_known=False)
         return ActivationRecord(
-            layer=name,
-            activation=activation,
-            rows=len(values),
-            mean=float(units.mean()),
-            std=float(units.std()),
-            zero_units=float((units == 0).all(axis=0).mean()),
-            constant_units=float((spread <= 1e-7 * max(scale, 1e-30)).mean()),
-            saturated_fraction=saturated,
-            finite=bool(np.isfinite(units).all()),
+            layer=self.layer,
+            activation=self.activation,
+            rows=found.rows,
+            mean=found.mean,
+            std=found.std,
+            saturated_fraction=None if self._tails is None else self._saturated / self._entries,
+            finite=not self._values.has_non_finite,
         )

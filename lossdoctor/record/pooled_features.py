@@ -23,7 +23,7 @@ _KERNELS = 64
 _WIDTH = 5
 _MOST_PIXELS, _MOST_STEPS = 32, 128
 _IMAGE_DILATIONS, _SEQUENCE_DILATIONS = (1, 2), (1, 2, 4)
-_ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE = 8
 _MOST_IDS = 512
 _SEED = 0
 
@@ -76,14 +76,15 @@ def _responses(tensor: NDArray[Any]) -> Floats:
         patches = _patches(grid, dilation)
         kernels = random.normal(size=(patches[0, 0, 0].size, _KERNELS)).astype(np.float32)
         kernels -= kernels.mean(axis=0)
-        response = np.concatenate(
-            [
-                rows.reshape(len(rows), -1, len(kernels)) @ kernels
-                for rows in np.array_split(patches, -(-len(patches) // _ROWS_AT_ONCE))
-            ]
-        )
-        found += [response.max(axis=1), np.maximum(response, 0).mean(axis=1), response.std(axis=1)]
+        blocks = np.array_split(patches, -(-len(patches) // _ROWS_AT_ONCE))
+        found.append(np.concatenate([_pooled(rows, kernels) for rows in blocks]))
     return np.concatenate(found, axis=1, dtype=np.float64)
+
+
+def _pooled(patches: NDArray[np.float32], kernels: NDArray[np.float32]) -> NDArray[np.float32]:
+    response = patches.reshape(len(patches), -1, len(kernels)) @ kernels
+    positive = np.maximum(response, 0).mean(axis=1)
+    return np.concatenate([response.max(axis=1), positive, response.std(axis=1)], axis=1)
 
 
 def _shrunk(grid: NDArray[Any], axis: int, most: int) -> NDArray[Any]:

@@ -448,10 +448,6 @@ class ActivationRecord:
     rows: int
     mean: float
     std: float
-    zero_units: float
-    """Share of units that are exactly zero for every row."""
-    constant_units: float
-    """Share of units whose spread over rows is below 1e-7 of the layer's own scale."""
     saturated_fraction: float | None = None
     """Share of entries in the flat tail (|tanh| > 0.99, sigmoid outside 0.01-0.99); else None."""
     finite: bool = True

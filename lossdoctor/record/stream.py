@@ -19,7 +19,7 @@ from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, sample_stat
 
 SAMPLE_ROWS = 2048
 _SAMPLE_BYTES = 32 * 2**20
-_CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**20
+_CHUNK_ROWS, _CHUNK_BYTES = 1024, 2**18
 _MOST_CLASSES = 50
 
 
@@ -221,7 +221,7 @@ class DataStream:
         for stream, tensor in zip([*self.inputs, *self.targets, self._weights], tensors):
             if stream is not None:
                 stream.update(tensor)
-        rows = self.rows - self._merged_rows
+        rows = len(tensors[0]) if tensors else 0
         self._keep(tensors, rows)
         self._merged_rows += rows
 
@@ -230,28 +230,27 @@ class DataStream:
         if not self._sample:
             width = _bytes([t[:1] for t in tensors]) or 1
             self._capacity = int(np.clip(_SAMPLE_BYTES // width, 1, SAMPLE_ROWS))
-            self._sample = [np.empty((0, *t.shape[1:]), dtype=t.dtype) for t in tensors]
-        room = self._capacity - self._filled
-        if room > 0:
-            self._append([t[:room] for t in tensors])
-            self._filled += min(room, rows)
-        later = np.arange(max(room, 0), rows)
+            # Memory nothing has been written to costs nothing yet.
+            self._sample = [np.empty((self._capacity, *t.shape[1:]), t.dtype) for t in tensors]
+        # Sequences of varying length have no common shape to be sampled in.
+        self._sample = [
+            kept if kept is not None and kept.shape[1:] == tensor.shape[1:] else None
+            for kept, tensor in zip(self._sample, tensors)
+        ]
+        room = min(self._capacity - self._filled, rows)
+        later = np.arange(room, rows)
         slots = self._random.integers(0, self._merged_rows + later + 1)
-        for row, slot in zip(later[slots < self._capacity], slots[slots < self._capacity]):
-            for kept, tensor in zip(self._sample, tensors):
-                if kept is not None:
+        chosen = slots < self._capacity
+        for kept, tensor in zip(self._sample, tensors):
+            if kept is not None:
+                kept[self._filled : self._filled + room] = tensor[:room]
+                for row, slot in zip(later[chosen], slots[chosen]):
                     kept[slot] = tensor[row]
+        self._filled += room
 
-    def _append(self, parts: Sequence[NDArray[Any]]) -> None:
-        for i, part in enumerate(parts):
-            kept = self._sample[i] if i < len(self._sample) else None
-            if kept is None:
-                continue
-            if kept.shape[1:] != part.shape[1:]:
-                # Sequences of varying length have no common shape to be sampled in.
-                self._sample[i] = None
-            else:
-                self._sample[i] = np.concatenate([kept, part])
+    def _sampled(self) -> list[NDArray[Any] | None]:
+        self._merge()
+        return [None if kept is None else kept[: self._filled] for kept in self._sample]
 
     @property
     def weights(self) -> TensorStream | None:
@@ -262,20 +261,17 @@ class DataStream:
     @property
     def sampled_inputs(self) -> list[NDArray[Any] | None]:
         """The sampled rows of each input; None where rows have no common shape."""
-        self._merge()
-        return self._sample[: len(self.inputs)]
+        return self._sampled()[: len(self.inputs)]
 
     @property
     def sampled_targets(self) -> list[NDArray[Any] | None]:
         """The sampled rows of each target, aligned with `sampled_inputs`."""
-        self._merge()
-        return self._sample[len(self.inputs) : len(self.inputs) + len(self.targets)]
+        return self._sampled()[len(self.inputs) : len(self.inputs) + len(self.targets)]
 
     @property
     def sampled_weights(self) -> NDArray[Any] | None:
         """The sampled rows of the sample weights, aligned with `sampled_inputs`."""
-        self._merge()
-        return self._sample[-1] if self.weights is not None and self._sample else None
+        return self._sampled()[-1] if self.weights is not None and self._sample else None
 
     def record(self, *, row_order_known: bool = False) -> DataRecord:
         """Everything seen so far as a `DataRecord`."""

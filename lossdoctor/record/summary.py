@@ -13,7 +13,7 @@ MAX_FEATURES = 4096
 MAX_VALUES = 256
 MAX_ROWS_LISTED = 20
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-_SAMPLE_ENTRIES = 2_000_000
+_SAMPLE_ENTRIES = 2**20
 _MAD_TO_STD = 1.4826
 _OUTLIER_SIGMAS = 10.0
 
@@ -31,7 +31,7 @@ def summarize(
     """Summarize `array`, whose first axis counts examples.
 
     Extremes, means, finiteness and per-feature statistics are exact over `array`; quantiles,
-    distinct values and row statistics use a seeded sample of rows holding at most two million
+    distinct values and row statistics use a seeded sample of rows holding at most a million
     entries.
 
     Args:
@@ -174,20 +174,16 @@ def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
     shape `(rows, ...)`: quantiles, distinct values and statistics of rows."""
     sample = _wide(_sample_rows(array, seed))
     found: dict[str, Any] = {"sampled_rows": len(sample)}
-    finite = sample[np.isfinite(sample)]
+    mask = np.isfinite(sample)
+    finite = sample.reshape(-1) if mask.all() else sample[mask]
     if not finite.size:
         return found
+    found |= _order_statistics(finite)
     found |= {
-        "quantiles": tuple(float(q) for q in np.quantile(finite, QUANTILES)),
-        "integral": bool(np.all(np.abs(finite - np.round(finite)) <= 1e-6)),
+        "integral": _integral(finite),
         "skewness": _skewness(finite),
         "outlier_fraction": _outlier_fraction(sample),
     }
-    ordered = np.sort(finite)
-    found["distinct"] = 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
-    if found["distinct"] <= MAX_VALUES:
-        distinct, counts = np.unique(ordered, return_counts=True)
-        found["values"], found["value_counts"] = distinct.astype(np.float64), counts
     rows = sample.reshape(len(sample), -1)
     usable = rows[np.isfinite(rows).all(axis=1)]
     if len(usable):
@@ -203,6 +199,22 @@ def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
     if sample.ndim >= 2 and 2 <= sample.shape[-1] <= MAX_FEATURES:
         found |= _row_statistics(sample.reshape(-1, sample.shape[-1]))
     return found
+
+
+def _order_statistics(finite: NDArray[Any]) -> dict[str, Any]:
+    ordered = np.sort(finite)
+    found: dict[str, Any] = {"distinct": 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))}
+    if found["distinct"] <= MAX_VALUES:
+        distinct, counts = np.unique(ordered, return_counts=True)
+        found["values"], found["value_counts"] = distinct.astype(np.float64), counts
+    quantiles = np.quantile(ordered, QUANTILES, overwrite_input=True)
+    return found | {"quantiles": tuple(float(q) for q in quantiles)}
+
+
+def _integral(finite: NDArray[Any]) -> bool:
+    deviation = np.round(finite)
+    np.subtract(finite, deviation, out=deviation)
+    return bool(max(-deviation.min(), deviation.max()) <= 1e-6)
 
 
 def _row_statistics(rows: NDArray[Any]) -> dict[str, Any]:

@@ -15,8 +15,6 @@ def seen(name: str, share: float | None, activation: str = "tanh", **changes) ->
         rows=256,
         mean=0.0,
         std=0.5,
-        zero_units=0.0,
-        constant_units=0.0,
         saturated_fraction=share,
     )
     return dataclasses.replace(found, **changes)
