@@ -14,10 +14,11 @@ def rank(
 ) -> tuple[Finding, ...]:
     """Return `findings` in their one total order, linked by cause.
 
-    A finding explained by another present one of at least WARNING stands below it. Root causes
-    are ordered by (1) severity, that of the gravest thing they explain included, (2) stage of
-    repair, (3) onset, (4) margin past the threshold, (5) slug; below a cause, findings with fewer
-    causes stand first. Findings of one rule stand together, the gravest first.
+    A finding explained by another present one of at least WARNING stands below all that are not:
+    a second root cause wants repair before what follows from the first. Root causes are ordered by
+    (1) severity, that of the gravest thing they explain included, (2) stage of repair, (3) onset,
+    (4) margin past the threshold, (5) slug; their effects follow in the same order, those of one
+    cause with fewer causes first. Findings of one rule stand together, the gravest first.
 
     Args:
         findings: What the rules found, in any order.
@@ -66,7 +67,7 @@ def rank(
 
     for rule in dict.fromkeys(f.rule for f in ordered if f.rule not in parent):
         place(rule)
-    return tuple(result)
+    return tuple(sorted(result, key=lambda finding: finding.explained_by is not None))
 
 
 def _gravity(

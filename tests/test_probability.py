@@ -71,7 +71,7 @@ def test_notes_foreign_rules_and_bare_logs_have_no_probability():
 
 def test_traits_count_rival_causes_and_squash_the_margin():
     far = Measurement(name="ratio", value=1000.0, threshold=1.0, fires="above")
-    first, symptom, second = traits_of(
+    first, second, symptom = traits_of(
         rank(
             [finding("b_first", ERROR, far), finding("c_symptom"), finding("d_second")],
             {"b_first": {"c_symptom"}},

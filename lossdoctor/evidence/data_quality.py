@@ -9,10 +9,12 @@ from typing import Literal, Self
 import numpy as np
 
 from lossdoctor.evidence._missing import NotRecorded
+from lossdoctor.evidence._moment import Moment
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import DataRecord, History, RunRecord, TensorSummary
 
 _READS_STRINGS = {"TextVectorization", "StringLookup", "Hashing", "HashedCrossing"}
+_KINDS = {"inputs": "input", "targets": "target", "sample_weight": "weight"}
 _WORDS_FOR_NOTHING = {"", "none", "nan", "<na>", "null"}
 
 
@@ -61,6 +63,10 @@ class DataQuality:
     """Every tensor of the data, and whether the run stayed finite (None = not known)."""
 
     tensors: tuple[Tensor, ...]
+    caught: tuple[Tensor, ...]
+    """Training tensors whose bad entries were met by the step alone: in long epochs the batches
+    are not all looked at in whole."""
+    caught_at: Moment | None
     finite_training: bool | None
     """Every logged loss and every recorded gradient: relu turns NaN weights into a finite loss."""
     finite_validation: bool | None
@@ -74,9 +80,11 @@ class DataQuality:
         tensors = (*_tensors(record.train, False), *_tensors(record.validation, True))
         if not tensors:
             raise NotRecorded.of(record, "the data", "pass x= and y= to check_config")
-        trained = _trained_finite(record)
+        trained, origin = _trained_finite(record), record.non_finite
         return cls(
             tensors=tensors,
+            caught=_caught(record, tensors),
+            caught_at=None if origin is None else Moment(origin.epoch, origin.step),
             finite_training=trained,
             finite_validation=trained and _stays_finite(record.history, "val_loss"),
             reads_strings=any(layer.class_name in _READS_STRINGS for layer in setup.model.layers),
@@ -105,6 +113,12 @@ def _tensors(data: DataRecord | None, validation: bool) -> tuple[Tensor, ...]:
         for kind, letter, summaries in groups
         for index, summary in enumerate(summaries)
     )
+
+
+def _caught(record: RunRecord, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    source = "" if record.non_finite is None else record.non_finite.source
+    found = [t for t in tensors if not t.validation and t.kind == _KINDS.get(source)]
+    return () if any(tensor.bad_entries for tensor in found) else tuple(found[:1])
 
 
 def _trained_finite(record: RunRecord) -> bool | None:

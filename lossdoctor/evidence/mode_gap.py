@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -41,6 +42,8 @@ class ModeGap:
         setup = Setup.from_record(record)
         if baseline.trained is None:
             raise NotRecorded.of(record, "the loss in inference mode", "run with LossDoctor()")
+        if not math.isfinite(baseline.trained):
+            raise NotApplicable("the loss in inference mode is not a finite number")
         layers = tuple(
             layer for layer in setup.model.layers if layer.class_name in MODES or layer.custom
         )

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.data_quality import DataQuality, Tensor
-from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.finding import Finding, Measurement, Onset, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.data import drop_or_impute, make_numeric
 from lossdoctor.rules._rule import Findings, Rule
@@ -23,7 +23,8 @@ class NonFiniteData(Rule):
     `val_loss` NaN in every epoch.
 
     **How it is measured.** Every entry is tested; the count, columns and rows are those of the
-    data as given, or of the batches as they arrived in the run.
+    data as given, or of the batches as they arrived in the run; in long epochs only the steps'
+    sums of inputs, targets and weights see every batch.
 
     **How to fix it.** Leave out the examples when they are few or the target is missing; fill the
     columns with their median otherwise; encode words as numbers.
@@ -40,6 +41,8 @@ class NonFiniteData(Rule):
     explains = UNSTABLE | STUCK | {"class_imbalance", "missing_class", "validation_shift"}
 
     def check(self, quality: DataQuality) -> Findings:
+        for tensor in quality.caught:
+            yield self._caught(tensor, quality)
         bad = [(t.kind, t.validation) for t in quality.tensors if t.numeric and t.bad_entries]
         for tensor in quality.tensors:
             if not tensor.numeric:
@@ -65,6 +68,17 @@ class NonFiniteData(Rule):
                     ],
                     remedies=[drop_or_impute(tensor, both_sides, quality.setup)],
                 )
+
+    def _caught(self, tensor: Tensor, quality: DataQuality) -> Finding:
+        assert quality.caught_at is not None
+        epoch, step = quality.caught_at
+        return self.finding(
+            f"A batch of epoch {epoch + 1} has NaN or infinite entries in {tensor.name} (step "
+            f"{step:,}); those that were looked at in whole, {tensor.summary.rows:,} rows, have "
+            "none.",
+            onset=Onset(epoch=epoch, step=step),
+            remedies=[drop_or_impute(tensor, False, quality.setup)],
+        )
 
 
 def _severity(tensor: Tensor, quality: DataQuality) -> tuple[Severity, str]:

@@ -131,3 +131,17 @@ def test_relu_hides_the_nan_weights_a_validation_row_would_meet():
     origin = NonFiniteOrigin(epoch=0, step=0, source="gradients")
     (finding,) = findings_of(SLUG, run_record(record, history=logs, non_finite=origin))
     assert finding.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(("source", "name"), [("inputs", "x"), ("targets", "y")])
+def test_a_bad_batch_that_only_the_step_met(source, name):
+    origin = NonFiniteOrigin(epoch=0, step=478, source=source)
+    record = run_record(config_record(x=X, y=Y), history=history(loss=[np.nan]), non_finite=origin)
+    (finding,) = findings_of(SLUG, record)
+    assert finding.message == (
+        f"A batch of epoch 1 has NaN or infinite entries in {name} (step 478); those that were "
+        "looked at in whole, 100 rows, have none."
+    )
+    names = {"X": with_bad(X, np.nan, (3, 4)), "y": with_bad(Y, np.nan, 5), "np": np}
+    exec(finding.remedies[0].code, names)
+    assert len(names["X"]) == len(names["y"]) == 99
