@@ -70,6 +70,15 @@ def test_fires_on_large_jumps_between_epochs():
     assert not findings_of(SLUG, trained(jumping, ratio=1e-4)), "updates too small to be the cause"
 
 
+@pytest.mark.parametrize(("peak", "fires"), [(0.3, True), (0.15, False)])
+def test_smaller_jumps_count_after_steps_that_were_too_large(peak, fires):
+    restless = 0.4 + 0.025 * np.tile([1, -1], 10)
+    found = findings_of(SLUG, trained(restless, ratio=2 * spike(peak / 2)))
+    assert bool(found) == fires
+    if fires:
+        assert "jumps by 0.05" in found[0].message
+
+
 def test_a_run_that_had_to_come_down_from_a_huge_loss_began_too_fast():
     falling = np.geomspace(1.2, 0.3, 20)
     record = trained(falling, ratio=spike(2.0))
