@@ -34,7 +34,16 @@ class ClassImbalance(Rule):
     title = "Rare class"
     severity = Severity.WARNING
     stage = Stage.DATA
-    explains = frozenset({"loss_metric_divergence", "underfitting", "validation_shift"})
+    explains = frozenset(
+        {
+            "constant_predictions",
+            "loss_metric_divergence",
+            "loss_plateau",
+            "underfitting",
+            "undertrained",
+            "validation_shift",
+        }
+    )
 
     fair_share: float = threshold(
         0.1,
