@@ -8,7 +8,7 @@ from lossdoctor.cases.twins.proofs import less_likely, lower
 from lossdoctor.cases.twins.twin import Twin, in_training
 
 _THIRTY_ROWS = both(rows(first(30)), both(hidden(units=500), setting(epochs=500)))
-_EARLY_EXIT = Spec("callbacks.EarlyStopping", {"monitor": "val_loss", "patience": 0})
+_EARLY_EXIT = Spec("callbacks.EarlyStopping", {"monitor": "val_accuracy", "patience": 0})
 
 BUDGET = (
     *in_training(
@@ -42,7 +42,7 @@ BUDGET = (
         Twin(
             "circles-bce-deep/impatient-stopping",
             setting(callbacks=(_EARLY_EXIT,)),
-            "EarlyStopping with patience 0 on a noisy validation loss",
+            "EarlyStopping with patience 0 on an accuracy that moves in jumps",
             also_right=("undertrained",),
             harm=lower(0.05),
         ),

@@ -155,9 +155,11 @@ CONTRACT = (
         "missing_final_activation",
         Twin("circles-bce/linear-head", _LINEAR_HEAD, _NO_LOGITS),
         Twin(
-            "circles-bce/tanh-head", head(activation="tanh"), "a tanh head", harm=less_likely(0.1)
+            "circles-bce/tanh-head", head(activation="tanh"), "a tanh head", harm=less_likely(0.05)
         ),
-        Twin("blobs-categorical/linear-head", _LINEAR_HEAD, _NO_LOGITS),
+        Twin(
+            "blobs-categorical/linear-head", _LINEAR_HEAD, _NO_LOGITS, harm=PROBABILITIES
+        ),
         Twin("blobs-sparse/linear-head", _LINEAR_HEAD, _NO_LOGITS),
         Twin("blobs-sparse/relu-head", head(activation="relu"), "a relu head"),
     ),

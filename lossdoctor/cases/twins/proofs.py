@@ -36,7 +36,7 @@ def _agreement(trial: Trial) -> float:
 LABEL_AGREEMENT = Proof(
     claim="rounded predictions equal the labels less often: the two speak different encodings",
     measure=_agreement,
-    by=0.1,
+    by=0.05,
 )
 
 
