@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,15 +94,23 @@ class Architecture:
 
     @cached_property
     def single_units(self) -> tuple[LayerRecord, ...]:
-        """Hidden layers of a chain that pass on one number for each example."""
+        """Hidden layers of a chain that pass on one number for each example: a layer of one unit,
+        or a pooling over all positions of one channel."""
         ways = [*(layer.inbound for layer in self.layers), *self.readers]
         if any(len(way) > 1 for way in ways):
             return ()
         return tuple(
             layer
-            for layer in self.hidden_weighted
-            if layer.output_shape and layer.output_shape[1:] == (1,)
+            for index, layer in enumerate(self.layers)
+            if (layer in self.hidden_weighted or self._pools(index))
+            and _numbers(layer.output_shape) == 1
         )
+
+    def _pools(self, index: int) -> bool:
+        layer = self.layers[index]
+        hidden = index not in {output.layer for output in self.setup.model.outputs}
+        pooling = layer.class_name in _AVERAGES | _MAXIMA
+        return hidden and pooling and (_numbers(layer.input_shape) or 0) > 1
 
     @cached_property
     def linear_pairs(self) -> tuple[LinearPair, ...]:
@@ -276,6 +285,12 @@ class Architecture:
             )
         ]
         return tuple(tuple(self.layers[index] for index in chain) for chain in ends)
+
+
+def _numbers(shape: tuple[int | None, ...] | None) -> int | None:
+    """How many numbers a tensor of this shape holds for each example, where that is fixed."""
+    sizes = [size for size in shape[1:] if size is not None] if shape else []
+    return math.prod(sizes) if shape and len(sizes) == len(shape) - 1 else None
 
 
 def _is_affine(layer: LayerRecord) -> bool:

@@ -8,16 +8,17 @@ from lossdoctor.evidence.probed import LinearReach
 from lossdoctor.evidence.simple_models import SimpleModels
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Severity, Stage
-from lossdoctor.rules._remedies.capacity import larger_model
+from lossdoctor.rules._remedies.capacity import wider
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class NarrowLayer(Rule):
-    """A hidden layer of a single unit, through which what can be learned does not pass.
+    """A layer that passes on a single number, through which what can be learned does not pass.
 
-    **What it detects.** A hidden layer of one unit that everything behind it reads, in a model
-    that has learned far less of its training data than simple models find there.
+    **What it detects.** A hidden layer of one unit, or a pooling that leaves one number of a whole
+    image or sequence, that everything behind it reads, in a model that has learned far less of its
+    training data than simple models find there.
 
     **Why it matters.** All that follows sees one number for each example: classes can only be told
     apart along one line, a product or an exclusive or not at all. A single ReLU unit also dies
@@ -27,7 +28,8 @@ class NarrowLayer(Rule):
     has learned on its training rows against the out-of-fold R² of ridge regression, nearest
     neighbors and a small forest, or 1 where discrete patterns never come with two answers.
 
-    **How to fix it.** More units: at least as many as there are classes, 32 for a start.
+    **How to fix it.** More units: at least as many as there are classes, 32 for a start. Smaller
+    pools, or more channels before them.
 
     **When it is wrong.** A linear task passes through one unit: then the model has learned it, and
     the rule is silent. Where neither simple models nor patterns tell what there is to learn, the
@@ -37,7 +39,7 @@ class NarrowLayer(Rule):
     section 6.4.1.
     """
 
-    title = "A layer of a single unit"
+    title = "A layer that passes on a single number"
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
     explains = frozenset(
@@ -47,6 +49,7 @@ class NarrowLayer(Rule):
             "loss_metric_divergence",
             "loss_plateau",
             "underfitting",
+            "undertrained",
         }
     )
 
@@ -75,11 +78,11 @@ class NarrowLayer(Rule):
             return
         names = [layer.name for layer in narrow]
         yield self.finding(
-            f"{' and '.join(map(repr, names))} {'has' if len(names) == 1 else 'have'} one unit, so "
-            f"all that follows sees one number for each example: the model has learned "
+            f"{' and '.join(map(repr, names))} {'leaves' if len(names) == 1 else 'leave'} one "
+            "number of each example, which is all that what follows sees: the model has learned "
             f"{max(outcome.share, 0):.0%} of what can be learned, of which {known:.0%} is in reach "
             "of simple models.",
             measurements=[self.measure("shortfall", shortfall)],
             layers=names,
-            remedies=larger_model(architecture.setup),
+            remedies=wider(architecture.setup, narrow[0]),
         )

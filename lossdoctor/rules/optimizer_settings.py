@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.evidence.optimizer_use import OptimizerUse
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
-from lossdoctor.rules._remedies.optimizer import (
-    constant_rate,
-    defaults,
-    usual_rate,
-    wider_clipping,
-)
+from lossdoctor.rules._remedies.optimizer import constant_rate, defaults, usual_rate, wider_clipping
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -43,7 +38,10 @@ class OptimizerSettings(Rule):
     title = "Optimizer settings that cannot work"
     severity = Severity.ERROR
     stage = Stage.STEP_SIZE
-    explains = (STUCK | UNSTABLE) - {"high_initial_loss", "high_learning_rate"}
+    explains = (STUCK | UNSTABLE | {"train_inference_gap"}) - {
+        "high_initial_loss",
+        "high_learning_rate",
+    }
 
     spent: float = threshold(
         0.5,

@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.mode_gap import MODES, ModeGap
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._remedies.code import rebuild_code
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 MOMENTUM = 0.9
+DECIDES_RIGHT = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class TrainInferenceGap(Rule):
     batches large enough that their statistics mean something.
 
     **When it is wrong.** Where the loss jumps so much from epoch to epoch that the last weights
-    may just be bad ones, it stays silent.
+    may just be bad ones, it stays silent. Where the decisions on the training rows are right in
+    inference mode too, only their probabilities lag behind (INFO).
 
     **References.** Ioffe, Batch Renormalization (2017). Keras documentation of BatchNormalization.
     """
@@ -46,14 +49,16 @@ class TrainInferenceGap(Rule):
         source="measured: a healthy normalized regression lies at -0.02, lagging statistics at 84",
     )
 
-    def check(self, modes: ModeGap) -> Findings:
+    def check(self, modes: ModeGap, outcome: TrainingOutcome | None) -> Findings:
         if modes.gap <= self.gap or modes.gap <= modes.swing:
             return
+        right = outcome is not None and outcome.share >= DECIDES_RIGHT
         layer = (modes.normalizations or modes.layers)[0]
         does = MODES.get(layer.class_name, "is of your own making and may heed `training`")
         yield self.finding(
             f"The training rows cost {modes.inference:.3g} of a constant prediction's loss in "
             f"inference mode, but {modes.training:.3g} while training: '{layer.name}' {does}.",
+            severity=Severity.INFO if right else None,
             measurements=[
                 self.measure("gap", modes.gap),
                 Measurement(name="inference mode", value=modes.inference),

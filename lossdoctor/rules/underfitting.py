@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.generalization import Generalization
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.simple_models import SimpleModels
@@ -30,7 +31,8 @@ class Underfitting(Rule):
     **How it is measured.** The share of what can be learned that the model has learned on its
     training rows (1 - errors ÷ errors of the most frequent class, or R²), against the best
     out-of-fold R² of the three simple models on a sample of those rows; and by the slope of the
-    loss, so that a run that was merely cut short does not count.
+    loss, so that a run that was merely cut short does not count: one whose validation loss rises
+    beyond a constant prediction's meanwhile was not.
 
     **How to fix it.** More units or another hidden layer, relu, less regularization; where another
     finding explains this one, its remedy first.
@@ -61,6 +63,7 @@ class Underfitting(Rule):
         curve: LossCurve,
         scale: LossScale | None,
         setup: Setup,
+        validation: Generalization | None,
     ) -> Findings:
         if curve.non_finite is not None:
             raise NotApplicable("the loss stopped being finite")
@@ -68,7 +71,8 @@ class Underfitting(Rule):
         if shortfall <= self.shortfall or outcome.share >= LEARNED:
             return
         gain = curve.gain_ahead / scale.value if scale else 0.0
-        if gain > STILL_GAINING and curve.tail.falls(SIGNIFICANCE):
+        falling = gain > STILL_GAINING and curve.tail.falls(SIGNIFICANCE)
+        if falling and not _by_heart(validation, scale):
             return
         yield self.finding(
             f"On its own training rows the model has learned {max(outcome.share, 0):.0%} of what "
@@ -80,3 +84,10 @@ class Underfitting(Rule):
             ],
             remedies=larger_model(setup),
         )
+
+
+def _by_heart(validation: Generalization | None, scale: LossScale | None) -> bool:
+    """Whether what the training loss still gains holds for no other rows."""
+    if validation is None or scale is None:
+        return False
+    return validation.since_best.rises(SIGNIFICANCE) and validation.end > scale.value

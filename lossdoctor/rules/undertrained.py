@@ -7,6 +7,7 @@ from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.generalization import Generalization
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.simple_models import SimpleModels
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
@@ -20,6 +21,8 @@ UNTRAINED = 0.9
 HARDLY_TRAINED, HALF_TRAINED = 0.75, 0.5
 MOSTLY, LEFT = 0.75, 0.6
 NEARLY_DOWN = 0.3
+SHORTFALL = 0.25
+HARDLY_MOVED = 0.12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class Undertrained(Rule):
     """Training ended while the loss was still on its way down.
 
     **What it detects.** A run whose training and validation loss were still falling at a material
-    slope at its last epoch, or that moved the weights too little for anything to be learned.
+    slope at its last epoch, or that moved the weights too little for anything, or for what simple
+    models find, to be learned.
 
     **Why it matters.** The model is worse than the same program would make it by running longer;
     judging its architecture, data or rate at that point judges the wrong thing.
@@ -84,6 +88,7 @@ class Undertrained(Rule):
         sizes: StepSize | None,
         validation: Generalization | None,
         outcome: TrainingOutcome | None,
+        simple: SimpleModels | None,
     ) -> Findings:
         if curve.non_finite is not None:
             raise NotApplicable("the loss stopped being finite")
@@ -99,7 +104,9 @@ class Undertrained(Rule):
         gain = min(curve.gain_ahead / scale.value, scale.end / 2)
         cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
         # A longer run shows by its trend whether the loss was still on its way down.
-        short = cut_short and scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
+        high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
+        behind = simple and outcome and simple.signal - outcome.share > SHORTFALL
+        short = cut_short and (high or (behind and sizes.travel < HARDLY_MOVED))
         gaining = "gain" if scale.end < HARDLY_TRAINED else "early_gain"
         if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > getattr(self, gaining)):
             return

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.records import chain, dense, findings_of, outcome_of, trained
+from tests.records import chain, dense, findings_of, layer, outcome_of, trained
 
 SLUG = "narrow_layer"
 FLAT = np.full(30, 0.6)
@@ -19,7 +19,7 @@ def run(model=NARROW, error_rate=0.5, **probes):
 def test_a_unit_that_nothing_passes_through():
     (finding,) = findings_of(SLUG, run(signal=0.9))
     assert finding.layers == ("b",)
-    assert "'b' has one unit" in finding.message
+    assert "'b' leaves one number of each example" in finding.message
     assert "learned 0% of what can be learned, of which 90% is in reach" in finding.message
     assert '"b": {"units": 32}' in finding.remedies[0].code
 
@@ -33,6 +33,26 @@ def test_silent_on_wider_layers_on_linear_tasks_and_on_little_signal():
 @pytest.mark.parametrize(("signal", "fires"), [(0.44, False), (0.46, True)])
 def test_boundary_of_the_shortfall(signal, fires):
     assert bool(findings_of(SLUG, run(signal=signal, error_rate=0.4))) is fires
+
+
+def pooled(pool, **config):
+    """A picture of one channel that `pool` leaves one number of."""
+    small = dataclasses.replace(
+        layer("pool", pool, **config), input_shape=(None, 8, 8, 1), output_shape=(None, 1, 1, 1)
+    )
+    return chain(small, dense("a", 16, 1), dense("head", 3, 16))
+
+
+def test_a_pool_over_a_whole_picture_of_one_channel():
+    (finding,) = findings_of(SLUG, run(pooled("AveragePooling2D", pool_size=(8, 8)), signal=0.9))
+    assert "'pool' leaves one number of each example" in finding.message
+    assert '"pool": {"pool_size": 2, "strides": 2}' in finding.remedies[0].code
+    (finding,) = findings_of(SLUG, run(pooled("GlobalMaxPooling2D"), signal=0.9))
+    assert "32 channels or more" in finding.remedies[0].text
+
+
+def test_flattening_a_single_number_is_not_what_took_the_others():
+    assert findings_of(SLUG, run(pooled("Flatten"), signal=0.9)) == ()
 
 
 def test_a_way_around_it_leaves_nothing_to_say():

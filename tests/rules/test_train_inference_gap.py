@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lossdoctor.finding import Severity
 from lossdoctor.record.run import TargetPairing
 from tests.records import chain, dense, findings_of, layer, outcome_of, trained
 
@@ -29,6 +30,17 @@ def test_a_layer_of_ones_own_is_asked_about():
     own = dataclasses.replace(layer("mine", "Layer"), custom=True)
     (finding,) = findings_of(SLUG, modes(0.9, model=chain(own, dense("out", 1, 20))))
     assert "`training`" in finding.remedies[0].text
+
+
+def test_worth_knowing_where_the_decisions_hold():
+    record = modes(0.9)
+    for error_rate, severity in ((0.02, Severity.INFO), (0.1, Severity.ERROR)):
+        pairing = dataclasses.replace(
+            record.train.pairing[0], error_rate=error_rate, chance_error_rate=0.5
+        )
+        train = dataclasses.replace(record.train, pairing=(pairing,))
+        (finding,) = findings_of(SLUG, dataclasses.replace(record, train=train))
+        assert finding.severity is severity
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def test_silent_on_look_alikes(record):
     assert not findings_of(SLUG, record)
 
 
+def test_what_is_only_learned_by_heart_is_no_progress():
+    def falling(validation):
+        record = trained(np.linspace(1.0, 0.6, 30), error_rate=0.4, val_loss=validation)
+        return dataclasses.replace(record, probes={"signal": 0.8})
+
+    assert len(findings_of(SLUG, falling(np.linspace(1.0, 1.4, 30)))) == 1
+    assert not findings_of(SLUG, falling(np.linspace(1.0, 0.7, 30)))
+    assert not findings_of(SLUG, falling(np.linspace(0.6, 0.9, 30))), "better than a constant"
+
+
 @pytest.mark.parametrize(("signal", "fires"), [(0.44, False), (0.46, True)])
 def test_boundary_of_the_shortfall(signal, fires):
     assert bool(findings_of(SLUG, fitted(0.4, signal))) is fires

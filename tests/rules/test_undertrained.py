@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,17 @@ def test_of_a_run_too_short_for_a_trend_half_the_way_is_asked():
     assert len(findings_of(SLUG, trained([0.8], steps_per_epoch=12))) == 1
     assert findings_of(SLUG, trained([0.45], steps_per_epoch=12)) == ()
     assert findings_of(SLUG, trained([0.8], steps_per_epoch=16)) == ()
+
+
+def test_weights_that_hardly_moved_have_not_found_what_simple_models_find():
+    def run(**fields):
+        record = trained(np.linspace(0.45, 0.4, 8), error_rate=0.3, **fields)
+        return dataclasses.replace(record, probes={"signal": 0.9})
+
+    (finding,) = findings_of(SLUG, run(ratio=5e-4))
+    assert "after 128 steps, with the loss still at 0.4" in finding.message
+    assert findings_of(SLUG, run(ratio=2e-3)) == ()
+    assert findings_of(SLUG, dataclasses.replace(run(ratio=5e-4), probes={"signal": 0.6})) == ()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Remedy
+from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._remedies.code import rebuild_code
 
 LARGER = 4
@@ -28,6 +29,25 @@ def record_it(why: str) -> Remedy:
         code="from lossdoctor import LossDoctor\n"
         "model.fit(X, y, epochs=epochs, callbacks=[LossDoctor()])",
     )
+
+
+def wider(setup: Setup, layer: LayerRecord) -> list[Remedy]:
+    """Let more than one number of each example through the layer."""
+    if layer.kernel is not None:
+        return larger_model(setup)
+    if "pool_size" not in layer.config:
+        return [
+            Remedy(
+                text=f"Give the layer before '{layer.name}' 32 channels or more: pooled over all "
+                "positions, each channel leaves one number."
+            )
+        ]
+    return [
+        Remedy(
+            text=f"Let '{layer.name}' pool over 2 neighbors along each axis instead of all.",
+            code=rebuild_code(setup, {layer.name: {"pool_size": 2, "strides": 2}}),
+        )
+    ]
 
 
 def larger_model(setup: Setup) -> list[Remedy]:
