@@ -157,9 +157,7 @@ CONTRACT = (
         Twin(
             "circles-bce/tanh-head", head(activation="tanh"), "a tanh head", harm=less_likely(0.05)
         ),
-        Twin(
-            "blobs-categorical/linear-head", _LINEAR_HEAD, _NO_LOGITS, harm=PROBABILITIES
-        ),
+        Twin("blobs-categorical/linear-head", _LINEAR_HEAD, _NO_LOGITS, harm=PROBABILITIES),
         Twin("blobs-sparse/linear-head", _LINEAR_HEAD, _NO_LOGITS),
         Twin("blobs-sparse/relu-head", head(activation="relu"), "a relu head"),
     ),
