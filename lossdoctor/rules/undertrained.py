@@ -106,7 +106,8 @@ class Undertrained(Rule):
         # A longer run shows by its trend whether the loss was still on its way down.
         high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
         behind = simple and outcome and simple.signal - outcome.share > SHORTFALL
-        short = cut_short and (high or (behind and sizes.travel < HARDLY_MOVED))
+        still = sizes is not None and sizes.travel < HARDLY_MOVED
+        short = cut_short and (high or (behind and still))
         gaining = "gain" if scale.end < HARDLY_TRAINED else "early_gain"
         if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > getattr(self, gaining)):
             return
