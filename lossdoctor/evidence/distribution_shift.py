@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 _SIGNIFICANCE = 1e-3
 _FEWEST_ROWS = 20
 _NARROWER = 3.0
+_FEWEST_FEATURES = 4
+_NEARLY_ALL = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Shift:
         gap: Distance of the means ÷ the larger standard deviation, of the feature where it is
             largest; 0 where sampling noise (Bonferroni over features) explains it.
         stretch: Standard deviation in validation ÷ in training, likewise; a third of the inverse
-            where validation is narrower, as a stretch of time is by nature.
+            where validation is narrower, as a stretch of time is by nature, or the inverse that
+            nine in ten of several features exceed, as a scaler fitted twice leaves them.
         feature: The feature concerned, as the user knows it; "" for a single one.
         train: Mean and standard deviation of that feature in training.
         validation: The same in validation.
@@ -189,7 +192,10 @@ def _stretches(
     narrow = ratio < 1
     carriers = np.where(narrow, validation.rows / tails[0], train.rows / tails[1])
     beyond_chance = beyond_error & (np.exp(-carriers) < 2 * scipy.stats.norm.sf(limit))
-    return np.where(beyond_chance, np.maximum(1.0, np.maximum(ratio, 1 / ratio / _NARROWER)), 1.0)
+    several = np.count_nonzero(varies) >= _FEWEST_FEATURES
+    everywhere = float(np.quantile(1 / ratio[varies], _NEARLY_ALL)) if several else 1.0
+    found = np.maximum(ratio, np.maximum(1 / ratio / _NARROWER, everywhere))
+    return np.where(beyond_chance, np.maximum(1.0, found), 1.0)
 
 
 def _class_distance(train: TensorSummary, validation: TensorSummary) -> float | None:

@@ -34,11 +34,13 @@ class Answers:
     """The recorded predictions of one output.
 
     `spread` is the standard deviation over examples ÷ that of the targets, in the head's own
-    space; `initial_spread` the same before training. None where not recorded.
+    space; `initial_spread` the same before training. None where not recorded. `unanswered` is the
+    share of the targets' variance that lies in columns whose answer is the same for every example.
     """
 
     head: Head
     spread: float
+    unanswered: float
     initial_spread: float | None
     low: float
     high: float
@@ -66,6 +68,7 @@ class Predictions:
                 Answers(
                     head=head,
                     spread=seen.row_spread / scale,
+                    unanswered=_unanswered(head.targets, seen),
                     initial_spread=None if before is None else before / scale,
                     low=seen.min,
                     high=seen.max,
@@ -78,6 +81,14 @@ class Predictions:
         if not found:
             raise NotRecorded.of(record, "the predictions", "run with LossDoctor()")
         return cls(answers=tuple(found), setup=outputs.setup)
+
+
+def _unanswered(targets: TensorSummary | None, seen: TensorSummary) -> float:
+    wanted = np.asarray(targets.feature_std if targets else (), dtype=np.float64) ** 2
+    if len(wanted) != len(seen.feature_std) or not wanted.sum():
+        return 0.0
+    same = np.asarray(seen.feature_max) == np.asarray(seen.feature_min)
+    return float(wanted[same].sum() / wanted.sum())
 
 
 def _target_spread(head: Head) -> float | None:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.predictions import Predictions
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.evidence.unit_activity import LayerActivity, UnitActivity
 from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.gradients import against_dead_units
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -22,7 +24,7 @@ class DeadUnits(Rule):
 
     **What it detects.** A layer all of whose units got no gradient from any example of the last
     epochs (ERROR), or more than half of whose units did while the model is no better than a
-    constant (WARNING).
+    constant (WARNING); and single outputs of a relu head that are 0 for every example (WARNING).
 
     **Why it matters.** A relu whose input is negative for every example puts out 0, and its slope
     there is 0 too, so nothing can bring it back. When a whole layer is dead, the output no longer
@@ -46,19 +48,7 @@ class DeadUnits(Rule):
     title = "Dead units"
     severity = Severity.ERROR
     stage = Stage.ARCHITECTURE
-    explains = frozenset(
-        {
-            "constant_predictions",
-            "loss_metric_divergence",
-            "loss_plateau",
-            "low_learning_rate",
-            "noisy_gradients",
-            "saturated_output",
-            "stalled_updates",
-            "underfitting",
-            "undertrained",
-        }
-    )
+    explains = STUCK - {"dead_units", "saturated_activations", "vanishing_gradients"}
 
     dead_share: float = threshold(
         0.5,
@@ -75,13 +65,22 @@ class DeadUnits(Rule):
         "half of a layer dead and end at 0.0001 to 0.90, 14 with a dead layer at 0.98 to 1.23",
     )
 
+    unanswered: float = threshold(
+        0.05,
+        fires="above",
+        unit="of the targets' variance, in outputs that are 0 for every example",
+        source="reasoning: less may be an autoencoder's seldom lit pixels; one bit of six is 17 %",
+    )
+
     def check(
         self,
         activity: UnitActivity,
         scale: LossScale | None,
         sizes: StepSize | None,
         setup: Setup,
+        predictions: Predictions | None,
     ) -> Findings:
+        yield from self._silent_outputs(activity, predictions, setup)
         if scale is not None and scale.end <= self.remaining:
             return
         for layer in self._without_gradient(activity, scale):
@@ -103,6 +102,25 @@ class DeadUnits(Rule):
                     setup, layer, sizes, overshoots=bool(scale and scale.end > OVERSHOOTING)
                 ),
             )
+
+    def _silent_outputs(
+        self, activity: UnitActivity, predictions: Predictions | None, setup: Setup
+    ) -> Findings:
+        """Single units of a relu head that no example reaches, although their targets vary."""
+        lost = (
+            {a.head.layer_names: a.unanswered for a in predictions.answers} if predictions else {}
+        )
+        for layer in activity.layers:
+            share = lost.get((layer.layer,), 0.0)
+            if layer.activation in _RECTIFIED and 0 < layer.dead < 1 and share > self.unanswered:
+                yield self.finding(
+                    f"Single outputs of '{layer.layer}' ({layer.activation}) are 0 for every "
+                    f"example and get no gradient: {share:.0%} of the targets' variance is theirs.",
+                    severity=Severity.WARNING,
+                    measurements=[self.measure("unanswered", share)],
+                    layers=[layer.layer],
+                    remedies=against_dead_units(setup, layer, None, overshoots=False),
+                )
 
     def _without_gradient(
         self, activity: UnitActivity, scale: LossScale | None

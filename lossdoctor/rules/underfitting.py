@@ -67,6 +67,10 @@ class Underfitting(Rule):
     ) -> Findings:
         if curve.non_finite is not None:
             raise NotApplicable("the loss stopped being finite")
+        if (setup.fit.class_weight or setup.fit.sample_weight) and (
+            outcome.measured_by == "error_rate"
+        ):
+            raise NotApplicable("weights trade the frequent class's errors for the rare one's")
         shortfall = simple.signal - outcome.share
         if shortfall <= self.shortfall or outcome.share >= LEARNED:
             return

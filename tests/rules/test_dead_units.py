@@ -6,6 +6,7 @@ import pytest
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import RunRecord
 from tests.records import (
+    config_record,
     findings_of,
     mlp,
     outcome_of,
@@ -81,6 +82,24 @@ def test_a_dead_relu_head_is_named():
     (finding,) = findings_of("dead_units", record({**ALL, "dense_2": 1.0}, model=model))
     assert finding.layers == ("dense_2",)
     assert '"dense_2": {"activation": "linear"}' in finding.remedies[0].code
+
+
+@pytest.mark.parametrize(("lit", "fires"), [(0.5, True), (0.001, False)])
+def test_a_dead_output_is_named_where_its_targets_vary(lit, fires):
+    model = mlp(hidden=((20, "relu"),), units=20, activation="relu")
+    dark = np.arange(20) < 5
+    random = np.random.default_rng(0)
+    y = (random.random((4000, 20)) < np.where(dark, lit, 0.5)).astype(float)
+    answers = np.where(dark, 0.0, y)
+    learned = trained([1.0] * 9 + [0.2], model=model)
+    data = config_record(model=model, y=y, predictions=answers).train
+    found = run_record(learned, train=data, units=unit_series({"dense": 0.0, "dense_1": 0.25}))
+    findings = findings_of("dead_units", found)
+    assert bool(findings) == fires
+    if fires:
+        assert findings[0].severity is Severity.WARNING
+        assert "outputs of 'dense_1' (relu) are 0 for every example" in findings[0].message
+        assert '"dense_1": {"activation": "linear"}' in findings[0].remedies[0].code
 
 
 @pytest.mark.parametrize("share", [0.5, 0.97, 1.0])

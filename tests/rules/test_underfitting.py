@@ -56,6 +56,12 @@ def test_boundary_of_the_shortfall(signal, fires):
     assert bool(findings_of(SLUG, fitted(0.4, signal))) is fires
 
 
+def test_weights_trade_the_errors_of_one_class_for_those_of_another():
+    record = fitted(0.4, 0.8)
+    weighted = dataclasses.replace(record, fit=dataclasses.replace(record.fit, class_weight=True))
+    assert "weights trade" in outcome_of(SLUG, weighted).reason
+
+
 def test_copying_the_input_is_no_measure_for_an_autoencoder():
     pictures = np.random.default_rng(0).normal(size=(100, 6))
     data = config_record(x=pictures, y=pictures).train

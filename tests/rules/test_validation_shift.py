@@ -52,12 +52,21 @@ def test_silent_on_noise_small_shifts_and_rare_features():
     assert found(v=V[:20], w=W[:20]) == ()
     assert found(v=V + 0.7) == ()
     assert found(v=2.5 * V) == ()
-    assert found(v=0.2 * V) == ()
-    assert len(found(v=0.08 * V)) == 1
+    one = np.where(np.arange(20) == 3, 0.2, 1.0)
+    assert found(v=one * V) == ()
+    assert len(found(v=one**2 * V)) == 1
     rare = (RANDOM.random((500, 20)) < 0.01).astype(float)
     other = (RANDOM.random((200, 20)) < 0.03).astype(float)
     assert found(rare, other) == ()
     assert found(rare - 0.64, other - 0.64) == ()
+
+
+def test_a_scaler_fitted_twice_narrows_every_feature():
+    low, high = V.min(axis=0), V.max(axis=0)
+    (finding,) = found(v=(V - low) / (high - low))
+    assert finding.severity is Severity.WARNING
+    assert finding.measurements[-1].value > 4
+    assert found(v=0.4 * V) == ()
 
 
 def test_a_side_with_few_rows_may_miss_a_rarely_lit_pixel():
