@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from lossdoctor.callback import LossDoctor
-from tests.test_coverage_matrix import AddsLoss
+from tests.models import AddsLoss, OwnLoss, OwnMetric, OwnStep, Subclassed
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(1)
@@ -85,25 +85,6 @@ def shared():
     nested = keras.Sequential([keras.Input((6,)), layers.Dense(5, "relu"), layers.Dense(4)])
     frozen = layers.Dense(4, "tanh", trainable=False)
     return keras.Model(inputs, layers.Dense(2)(frozen(nested(twice(twice(inputs))))))
-
-
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.hidden, self.head = layers.Dense(5, activation="tanh"), layers.Dense(2)
-
-    def call(self, x):
-        return self.head(self.hidden(x))
-
-
-class OwnStep(keras.Sequential):
-    def train_step(self, data):
-        x, y = data
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self(x, training=True))
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        return {"loss": loss}
 
 
 def own(cls):
@@ -197,9 +178,14 @@ FAMILIES = {
         compile={"loss": {"p": "mse", "q": "mae"}, "loss_weights": {"p": 1.0, "q": 0.3}},
     ),
     "shared, nested and frozen layers": Family(build=shared),
-    "subclassed": Family(build=Subclassed),
+    "subclassed": Family(build=lambda: Subclassed(2)),
     "add_loss": Family(build=lambda: sequential(layers.Dense(3), AddsLoss())),
     "train_step with compute_loss": Family(build=own(OwnStep)),
+    "train_step without compute_loss": Family(build=own(OwnLoss)),
+    "train_step without compute_loss, eager": Family(
+        build=own(OwnMetric), compile={"run_eagerly": True}
+    ),
+    "train_step that logs a running mean": Family(build=own(OwnMetric)),
     "softmax": Family(
         build=classifier,
         y=CLASSES,

@@ -101,7 +101,7 @@ SETUPS = {
     "eager": {"compile": {"run_eagerly": True}},
     "steps_per_execution": {
         "compile": {"steps_per_execution": 8},
-        "missing": {"update norms"},
+        "missing": {"update norms", "curvature"},
     },
     "augmentation": {"model": augmented},
     "unbuilt": {"model": lambda: mlp(first=[])},

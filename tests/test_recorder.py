@@ -59,6 +59,24 @@ def test_data_statistics_equal_numpy_in_training_and_validation():
     )
 
 
+def test_of_a_long_pass_every_example_is_counted():
+    keras.utils.set_random_seed(0)
+    model = dense_model()
+    model.compile(keras.optimizers.SGD(1e-7), "mse", jit_compile=False)
+    doctor = LossDoctor(verbose=0)
+    x, y = np.tile(X, (7, 1)), np.tile(Y, (7, 1))
+    rows = 2 * 300 + 1
+    model.fit(
+        x[:rows], y[:rows], batch_size=2, validation_data=(x, y), verbose=0, callbacks=[doctor]
+    )
+    train, validation = doctor.record.train, doctor.record.validation
+    assert (train.rows, train.batches, train.batch_size) == (rows, 301, 2)
+    assert (validation.rows, validation.batches) == (len(x), len(x) // 2)
+    # Of the batches after the 256th each eighth is looked at.
+    assert 512 < train.inputs[0].rows <= 512 + 2 * 6
+    assert 512 < validation.inputs[0].rows <= 512 + 2 * 10
+
+
 def test_dead_units_are_those_no_example_reaches():
     keras.utils.set_random_seed(0)
     model = dense_model()
@@ -130,28 +148,6 @@ def test_a_recorder_that_cannot_attach_leaves_training_alone():
         history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[LossDoctor(verbose=0)])
     assert len(history.history["loss"]) == 2
     assert "compute_loss" not in model.__dict__
-
-
-def test_a_custom_train_step_without_the_optimizer_says_what_is_missing():
-    class Custom(keras.Sequential):
-        def train_step(self, data):
-            x, y = data
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(self(x) - y))
-            for v, g in zip(
-                self.trainable_variables, tape.gradient(loss, self.trainable_variables)
-            ):
-                v.assign_sub(0.01 * g)
-            return {"loss": loss}
-
-    model = Custom([keras.Input((6,)), keras.layers.Dense(2)])
-    model.compile(optimizer=None, loss="mse")
-    doctor = LossDoctor(verbose=0)
-    model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
-    record = doctor.record
-    assert record.history.logs["loss"].shape == (2,)
-    assert record.steps is None
-    assert any("gradient norms" in reason for reason in record.not_recorded)
 
 
 def test_the_other_callbacks_of_the_run_are_recorded_with_their_settings():

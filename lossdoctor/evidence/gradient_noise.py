@@ -29,7 +29,7 @@ class GradientNoise:
     def from_record(cls, record: RunRecord) -> Self:
         series = record.variables
         if series is None or not len(series.step):
-            raise NotRecorded.of(record, "gradients", "train with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "train with LossDoctor()")
         if record.fit and record.fit.steps_per_epoch == 1:
             raise NotApplicable("every step sees all examples, so its gradient has no noise")
         norm = np.sqrt(np.nansum(np.asarray(series.gradient_norm, dtype=np.float64) ** 2, axis=1))

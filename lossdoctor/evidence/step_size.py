@@ -69,7 +69,7 @@ class StepSize:
     def from_record(cls, record: RunRecord) -> Self:
         series, steps = record.variables, record.steps
         if series is None or steps is None or not len(series.step):
-            raise NotRecorded.of(record, "update norms", "run with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         shapes = _shapes(record)
         rates = np.interp(series.step, steps.step, steps.learning_rate)
         if not np.all(rates > 0):

@@ -56,7 +56,7 @@ class UnitActivity:
     def from_record(cls, record: RunRecord) -> Self:
         series = record.units
         if series is None or not len(series.epoch) or not series.layers:
-            raise NotRecorded.of(record, "gradients per unit", "run with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         if record.variables is None and record.model and record.model.custom_train_step:
             raise NotApplicable("the custom train_step does not train all units in every step")
         broken = first_non_finite_epoch(record)

@@ -43,7 +43,7 @@ class UpdateRatio:
     def from_record(cls, record: RunRecord) -> Self:
         series = record.variables
         if series is None or not len(series.step):
-            raise NotRecorded.of(record, "update norms", "run with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         measured = ~np.isnan(np.asarray(series.update_norm, dtype=np.float64)).all(axis=1)
         if not measured.any():
             raise NotRecorded.of(record, "update norms", "train with steps_per_execution=1")
@@ -136,7 +136,7 @@ class NoGradients:
     def from_record(cls, record: RunRecord) -> Self:
         series = record.variables
         if series is None:
-            raise NotRecorded.of(record, "gradients", "run with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         if any(series.connected):
             raise NotApplicable("the loss has gradients")
         names = np.asarray(owners(record, series))

@@ -40,7 +40,7 @@ class WeightGrowth:
     def from_record(cls, record: RunRecord) -> Self:
         series = record.variables
         if series is None or not len(series.step):
-            raise NotRecorded.of(record, "weight norms", "run with LossDoctor()")
+            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         rows = np.flatnonzero(sound_rows(record))
         known = weights_by_path(record)
         step = np.asarray(series.step)

@@ -207,7 +207,9 @@ class RunAssembler:
         train, validation = recorder.train_stream, recorder.validation_stream
         seen = train.batches, validation.batches
         if self._described is None or self._described.batches != seen:
-            losses = snapshot_losses(self.model, model.outputs)
+            losses: tuple[LossRecord, ...] = ()
+            if "the loss" not in recorder.not_recorded:
+                losses = snapshot_losses(self.model, model.outputs)
             with noting(recorder.not_recorded, "baselines"):
                 losses = with_baselines(self.model, losses, model.outputs, train)
             self._described = _Data(

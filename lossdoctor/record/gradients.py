@@ -25,12 +25,17 @@ def beside(gradient: Any, jit: bool) -> Any:
 
 def loss_scale(optimizer: Any) -> Any | None:
     """What `optimizer` multiplied the loss of the running step by; None where nothing."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if skips_steps(optimizer):
         # The first trace of a step comes before the optimizer is built.
         scale = optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale
     else:
         scale = getattr(optimizer, "loss_scale_factor", None)
     return None if scale is None else tf.cast(tf.convert_to_tensor(scale), tf.float32)
+
+
+def skips_steps(optimizer: Any) -> bool:
+    """Whether `optimizer` leaves out steps whose gradients are not finite, to lower its scale."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def entries(gradient: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -47,11 +47,10 @@ class Mirror:
         """Remember `tensor`; runs inside the step."""
         if self._length is not None:
             rows = self._value.shape[0]
-            kept = tensor[:rows]
-            length = tf.shape(kept)[0]
-            padding = [[0, rows - length]] + [[0, 0]] * (tensor.shape.rank - 1)
-            tensor = tf.ensure_shape(tf.pad(kept, padding), self._value.shape)
+            length = tf.shape(tensor)[0]
+            padding = [[0, tf.maximum(rows - length, 0)]] + [[0, 0]] * (tensor.shape.rank - 1)
             self._length.assign(length, read_value=False)
+            tensor = tf.ensure_shape(tf.pad(tensor[:rows], padding), self._value.shape)
         self._value.assign(tensor, read_value=False)
 
     def peek(self) -> Any:
@@ -62,6 +61,11 @@ class Mirror:
     def read(self) -> NDArray[Any]:
         """The latest value, read-only: on a CPU it is the tensor's own memory."""
         return np.asarray(self.peek())
+
+    @property
+    def rows(self) -> int:
+        """How many rows the latest tensor had, kept or not."""
+        return len(peek(self._value)) if self._length is None else int(self._length.numpy())
 
 
 class Backlog:
@@ -130,11 +134,15 @@ class BatchMirror:
         if self.backlog is not None:
             self.backlog.write([leaf for _, leaf in mirrored])
 
-    def read(self) -> list[list[NDArray[Any]]]:
-        """Inputs, targets and sample weights of the steps since the last call, or of the latest."""
+    def unread(self) -> Iterator[tuple[int, Callable[[], list[NDArray[Any]]]]]:
+        """The steps since the last call, or the latest one: how many rows their batches have, and
+        what reads them as inputs, targets and sample weights."""
         if self.backlog is not None:
-            return self.backlog.read()
-        return [[m.read() for m in (*self.inputs, *self.targets, self.weight) if m is not None]]
+            for batch in self.backlog.read():
+                yield len(batch[0]), batch.copy
+            return
+        seen = [m for m in (*self.inputs, *self.targets, self.weight) if m is not None]
+        yield seen[0].rows if seen else 0, lambda: [mirror.read() for mirror in seen]
 
     @property
     def complete(self) -> bool:

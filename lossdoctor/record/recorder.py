@@ -23,11 +23,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lossdoctor.record.gradient_watch import GradientWatch
-from lossdoctor.record.gradients import beside, loss_scale
+from lossdoctor.record.gradients import beside, loss_scale, skips_steps
 from lossdoctor.record.head import traced_head
+from lossdoctor.record.logged_loss import LoggedLoss
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import Replay, is_eager, replay
-from lossdoctor.record.replicas import replica, summed
+from lossdoctor.record.replicas import replica, replicas, summed
 from lossdoctor.record.ring import Ring
 from lossdoctor.record.spread import Spread
 from lossdoctor.record.step_probe import DetailSample, StepProbe
@@ -41,7 +42,8 @@ DETAIL_SAMPLES = 192
 STEP_SAMPLES = 4096
 """How many steps a record keeps losses and global gradient norms of."""
 STREAMED_BATCHES = 256
-"""How many batches of the first pass are streamed densely; later ones every 8th."""
+"""How many batches of the first pass are all looked at; of later ones every 8th, and the others
+only counted."""
 _STREAM_STRIDE = 8
 RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
@@ -49,16 +51,22 @@ _RING_ENTRIES = 2**19
 _ABSENT = object()
 
 
+_Pairs = list[tuple[Any, Any]]
+
+
 @dataclasses.dataclass
 class _Row:
-    """What the step being traced has computed so far: tensors of the row it will write.
+    """What the step being traced on one replica has computed so far.
 
-    `loss` is followed by the sums of inputs, targets and predictions. `gradients` are the learning
-    rate, the loss scale and what `GradientWatch.see` gives.
+    `loss` is followed by the sums of inputs, targets and predictions. `applied` holds the gradients
+    given to the model's optimizer, each with its variable, then the learning rate and the loss
+    scale; `applications` counts what all optimizers of the model were given.
     """
 
     loss: list[Any] | None = None
-    gradients: tuple[list[Any], Any] | None = None
+    applied: tuple[_Pairs, Any, Any | None] | None = None
+    applications: int = 0
+    graph: Any = dataclasses.field(default_factory=tf.compat.v1.get_default_graph)
 
 
 class Recorder:
@@ -108,7 +116,7 @@ class Recorder:
         self._epoch_losses = Spread()
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
         self._ring: Ring | None = None
-        self._row = _Row()
+        self._rows: dict[int, _Row] = {}
         self._gradients: GradientWatch | None = None
         self._probe: StepProbe | None = None
         self._drained_at = 0
@@ -119,9 +127,8 @@ class Recorder:
         """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions."""
         if (steps := self.model.steps_per_execution) > 1:
             one = f"with steps_per_execution={steps}"
-            self.not_recorded["update norms"] = (
-                f"{one} the host sees the weights every {steps} steps"
-            )
+            for what in ("update norms", "curvature"):
+                self.not_recorded[what] = f"{one} the host sees the weights every {steps} steps"
             if self._jit:
                 self.not_recorded["data of every batch"] = (
                     f"{one} under XLA the host sees every {steps}th batch"
@@ -133,9 +140,10 @@ class Recorder:
         self._replace(model, "evaluate", self._validating(self.model.evaluate))
         self._replace(model, "compute_loss", self._recording_loss(self.model.compute_loss))
         self._replace(model, "train_step", self._recording_step(self.model.train_step))
-        if self.optimizer is not None and hasattr(self.optimizer, "apply"):
-            apply = self._recording_apply(self.optimizer.apply)
-            self._replace(self.optimizer.__dict__, "apply", apply)
+        for optimizer in _optimizers(self.model):
+            if hasattr(optimizer, "apply"):
+                apply = self._recording_apply(optimizer.apply, optimizer is self.optimizer)
+                self._replace(optimizer.__dict__, "apply", apply)
         self._replace(model, "train_function", None)
         self._replace(model, "test_function", None)
         self.model.make_train_function(force=True)
@@ -172,26 +180,45 @@ class Recorder:
         return recorded
 
     def _recording_step(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
+        own = getattr(train_step, "__func__", None) is not keras.Model.train_step
+
         def recorded(*args: Any, **kwargs: Any) -> Any:
             if self._phase != "train":
                 return train_step(*args, **kwargs)
-            if replica() == 0:
-                self._row = _Row()
-            logs = train_step(*args, **kwargs)
-            if replica() == 0:
-                with self._harmless("batch losses and gradient norms"):
-                    self._write_row()
+            row = self._rows[replica()] = _Row()
+            logged = LoggedLoss()
+            with logged.watching(self.model) if own else contextlib.nullcontext():
+                logs = train_step(*args, **kwargs)
+            with self._harmless("batch losses and data"):
+                if row.loss is None and replicas() == 1:
+                    loss = logged.of(logs)
+                    unused = "the run's train_step does not call `compute_loss`, which applies it"
+                    self.not_recorded["the loss"] = unused
+                    x, y, weight = keras.utils.unpack_x_y_sample_weight(*args, **kwargs)
+                    self._see_batch(loss, x, y, None, weight)
+            with self._harmless("batch losses and gradient norms"):
+                self._write(row)
             return logs
 
         return recorded
 
-    def _write_row(self) -> None:
+    def _write(self, row: _Row) -> None:
         """One row a step, whatever order and number of losses and gradients its code computes."""
-        self._open()
-        if self._ring is None or self._row.loss is None:
+        if row.applications > 1:
+            several = f"the run's train_step applies gradients {row.applications} times a step"
+            self.not_recorded["batch losses"] = f"{several}, maybe of several losses"
+            self.not_recorded["gradient norms"] = several
             return
-        numbers, vector = self._row.gradients or ([], np.full(2 + len(self.variables), np.nan))
-        self._ring.write(tf.concat([tf.stack([*self._row.loss, *numbers]), vector], 0))
+        numbers: list[Any] = []
+        vector = None
+        if row.applied is not None:
+            with self._harmless("gradient norms"):
+                numbers, vector = self._see_gradients(*row.applied)
+        self._open()
+        if vector is None:
+            vector = np.full(2 + len(self.variables), np.nan)
+        if self._ring is not None and row.loss is not None and replica() == 0:
+            self._ring.write(tf.concat([tf.stack([*row.loss, *numbers]), vector], 0))
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         if self._phase is None:
@@ -200,32 +227,47 @@ class Recorder:
         if len(mirrors) <= replica():
             mirrors.append(BatchMirror.of(x, y, weight, self._jit, self.model.steps_per_execution))
             if first and self._phase == "train":
-                flat = keras.tree.flatten(y_pred)
+                flat = [leaf for leaf in keras.tree.flatten(y_pred) if leaf is not None]
                 self.traced_heads = [traced_head(leaf) for leaf in flat]
                 self.traced_shapes = [tuple(leaf.shape) for leaf in flat]
         mirrors[replica()].write(x, y, weight)
-        if self._phase == "train":
+        if self._phase == "train" and loss is not None:
             # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
-            row = summed([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
-            if first:
-                self._row.loss = row
+            totals = summed([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
+            self._rows[replica()].loss = totals
 
-    def _recording_apply(self, apply: Callable[..., Any]) -> Callable[..., Any]:
+    def _recording_apply(self, apply: Callable[..., Any], own: bool) -> Callable[..., Any]:
+        """`own`: of the model's own optimizer, not of a second one."""
+
         def recorded(grads: Any, *args: Any, **kwargs: Any) -> Any:
             grads = list(grads)
             if self._phase == "train":
                 with self._harmless("gradient norms"):
                     given = args[0] if args else kwargs.get("trainable_variables")
-                    self._see_gradients(grads, given)
+                    self._note_applied(grads, given, own)
             return apply(grads, *args, **kwargs)
 
         return recorded
 
-    def _open(self) -> None:
-        """Prepare to watch the model's variables, once they exist."""
-        if self._probe is not None:
+    def _note_applied(self, grads: Sequence[Any], variables: Any, own: bool) -> None:
+        row = self._rows[replica()]
+        if tf.compat.v1.get_default_graph() is not row.graph:
+            inside = "a function or a condition inside the run's train_step applies them"
+            self.not_recorded["gradient norms"] = inside
             return
-        self.variables = list(self.model.trainable_variables)
+        row.applications += 1
+        if own:
+            given = self.model.trainable_variables if variables is None else variables
+            rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
+            row.applied = list(zip(given, grads, strict=True)), rate, loss_scale(self.optimizer)
+
+    def _open(self, variables: Sequence[Any] | None = None) -> None:
+        """Prepare to watch the model's variables, once they exist; of a `train_step` of the user's
+        own those which it trains."""
+        if self._probe is not None and variables is None:
+            return
+        self.variables = list(variables or self.model.trainable_variables)
+        self._remembered = None
         width = 6 + len(self.variables)
         with tf.init_scope():
             units = watched_units(self.model, self.variables)
@@ -243,21 +285,19 @@ class Recorder:
                 self._probe.remember()
                 self._remembered = self.step
 
-    def _see_gradients(self, grads: Sequence[Any], variables: Any) -> None:
+    def _see_gradients(self, pairs: _Pairs, rate: Any, scale: Any | None) -> tuple[list[Any], Any]:
+        gradients = {id(variable): gradient for variable, gradient in pairs}
         self._open()
+        trained = [v for v in self.variables if id(v) in gradients]
+        if 0 < len(trained) < len(self.variables):
+            self._open(trained)
         assert self._gradients is not None
-        if variables is not None:
-            by_id = {id(v): g for v, g in zip(variables, grads)}
-            grads = [by_id.get(id(v)) for v in self.variables]
-        if len(grads) != len(self.variables):
-            raise ValueError("`optimizer.apply` got other variables than the model's")
-        kept = summed([None if g is None else beside(g, self._jit) for g in grads])
+        found = [gradients[id(v)] for v in trained]
+        kept = summed([None if g is None else beside(g, self._jit) for g in found])
         if replica() != 0:
-            return
-        scale = loss_scale(self.optimizer)
-        rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
+            return [], None
         numbers, vector = self._gradients.see(kept, scale)
-        self._row.gradients = [rate, 1.0 if scale is None else scale, *numbers], vector
+        return [rate, 1.0 if scale is None else scale, *numbers], vector
 
     @contextlib.contextmanager
     def _harmless(self, what: str) -> Iterator[None]:
@@ -332,7 +372,7 @@ class Recorder:
             return
         single = self.model.steps_per_execution == 1
         self.step = self.step + 1 if single else self._steps_executed()
-        if self._primed and self._probe is not None and self._wants_detail(self.step - 1):
+        if self._remembered is not None and self._probe and self._wants_detail(self.step - 1):
             self.details.append(self._probe.compare(self.step - 1, single=single))
             self._last_detail = self.step - 1
             self._remembered = self.step
@@ -370,14 +410,21 @@ class Recorder:
 
     def _stream(self, phase: str) -> None:
         mirrors = self._mirrors[phase]
+        if not mirrors:
+            return
         stream = self.train_stream if phase == "train" else self.validation_stream
-        if mirrors and (stream.batches < STREAMED_BATCHES or self.step % _STREAM_STRIDE == 0):
-            first = mirrors[0]
-            inputs = sum(mirror is not None for mirror in first.inputs)
-            for parts in zip(*(mirror.read() for mirror in mirrors)):
-                leaves = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*parts)]
-                weight = None if first.weight is None else leaves.pop()
-                stream.update(leaves[:inputs], leaves[inputs:], weight)
+        first = mirrors[0]
+        inputs = sum(mirror is not None for mirror in first.inputs)
+        for parts in zip(*(mirror.unread() for mirror in mirrors)):
+            if stream.batches >= STREAMED_BATCHES and stream.batches % _STREAM_STRIDE:
+                stream.skip(sum(rows for rows, _ in parts))
+                continue
+            read = [batch() for _, batch in parts]
+            leaves = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*read)]
+            weight = None if first.weight is None else leaves.pop()
+            stream.update(
+                leaves[:inputs], leaves[inputs:], weight, rows=sum(rows for rows, _ in parts)
+            )
 
     @property
     def train_mirror(self) -> BatchMirror | None:
@@ -431,7 +478,8 @@ class Recorder:
         raised = "the first step raised before it got that far" if self._failed else None
         if not self.steps:
             self.not_recorded.setdefault(
-                "batch losses", raised or "the run's train_step does not call `compute_loss`"
+                "batch losses",
+                raised or "the run's train_step neither calls `compute_loss` nor logs the loss",
             )
         if not self.connected:
             self.not_recorded.setdefault(
@@ -473,8 +521,7 @@ class Recorder:
         gradients: NDArray[Any],
         finite: NDArray[Any],
     ) -> None:
-        scaled = hasattr(self.optimizer, "dynamic_scale")
-        bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not scaled))
+        bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not skips_steps(self.optimizer)))
         if self.first_bad is None and bad.any():
             index = int(np.argmax(bad))
             row = losses[index].copy(), gradients[index].copy()
@@ -497,6 +544,18 @@ class Recorder:
         dead = self._gradients.dead_units() if self._gradients is not None and self.step else None
         if dead is not None:
             self.dead_units.append((self.epoch, dead))
+
+
+def _optimizers(model: keras.Model) -> list[Any]:
+    """The optimizers a model keeps in its attributes, or in lists and dictionaries there."""
+    found = {}
+    for value in vars(model).values():
+        members = value.values() if isinstance(value, dict) else value
+        for item in members if isinstance(value, (dict, list, tuple)) else [value]:
+            if isinstance(item, keras.optimizers.Optimizer):
+                found[id(item)] = item
+    found.pop(id(getattr(model.optimizer, "inner_optimizer", None)), None)
+    return list(found.values())
 
 
 def _rescue(stream: DataStream, iterator: Any) -> None:

@@ -250,7 +250,7 @@ class TensorSummary:
     dtype: str
     """As the user gave it: "float64", "int64", "bool", "string", "object", ..."""
     rows: int
-    """How many examples were seen in one pass over the data (0 = unknown)."""
+    """How many examples of one pass over the data were looked at (0 = unknown)."""
     sampled_rows: int
     """How many of them the sampled statistics (quantiles, values, one_hot, ...) rest on."""
 
@@ -346,6 +346,7 @@ class DataRecord:
     pairing: tuple[TargetPairing, ...] = ()
     sample_weight: TensorSummary | None = None
     rows: int = 0
+    """How many examples one pass over the data has; of a long one, not all were looked at."""
     batches: int = 0
     batch_size: int | None = None
     last_batch_size: int | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossdoctor.record.gradients import skips_steps
 from lossdoctor.record.recorder import Recorder
 from lossdoctor.record.replay import Replay
 from lossdoctor.record.run import (
@@ -25,7 +26,6 @@ def step_series(recorder: Recorder) -> StepSeries | None:
         return None
     rows = np.concatenate(recorder.steps)
     flags = rows[:, 5:9].astype(bool)
-    scaled = hasattr(recorder.optimizer, "dynamic_scale")
     return StepSeries(
         step=rows[:, 0].astype(np.int64),
         epoch=rows[:, 1].astype(np.int64),
@@ -36,7 +36,7 @@ def step_series(recorder: Recorder) -> StepSeries | None:
         targets_finite=flags[:, 1],
         predictions_finite=flags[:, 2],
         gradients_finite=flags[:, 3],
-        skipped=~flags[:, 3] if scaled else np.zeros(len(rows), dtype=bool),
+        skipped=~flags[:, 3] & skips_steps(recorder.optimizer),
         total_steps=recorder.step,
         epoch_loss_std=np.array(recorder.epoch_loss_std),
     )
@@ -44,8 +44,7 @@ def step_series(recorder: Recorder) -> StepSeries | None:
 
 def variable_series(recorder: Recorder) -> VariableSeries | None:
     details = [d for d in recorder.details if d.gradient is not None]
-    none_connected = bool(recorder.connected) and not any(recorder.connected)
-    if not recorder.variables or (not details and not none_connected):
+    if not recorder.connected or (not details and any(recorder.connected)):
         return None
     layers, depth = _owners(recorder)
     return VariableSeries(
@@ -106,7 +105,9 @@ def non_finite_origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrig
         seen = Replay(step=step)
     source: Any = seen.source
     if source is None:
-        flags = {"inputs": inputs, "targets": targets, "forward": outputs, "loss": loss}
+        # A train_step that computes its loss itself shows no outputs.
+        forward = np.nan if seen.layer else outputs
+        flags = {"inputs": inputs, "targets": targets, "forward": forward, "loss": loss}
         source = next((s for s, value in flags.items() if not np.isfinite(value)), "gradients")
     return NonFiniteOrigin(
         epoch=epoch,

@@ -168,13 +168,13 @@ class DataStream:
         self.feature_names = feature_names
         self.inputs: list[TensorStream] = []
         self.targets: list[TensorStream] = []
-        self.batches = 0
-        self.rows = 0
+        self.batches = self.rows = 0
+        """All of them, also those only counted."""
         self.batch_size: int | None = None
         self.last_batch_size: int | None = None
         self._weights: TensorStream | None = None
         self._pending: list[list[NDArray[Any]]] = []
-        self._merged_rows = 0
+        self._seen_batches = self._seen_rows = self._merged_rows = 0
         self._single_class = 0
         self._random = np.random.default_rng(seed)
         self._sample: list[NDArray[Any] | None] = []
@@ -186,30 +186,38 @@ class DataStream:
         inputs: Sequence[NDArray[Any]],
         targets: Sequence[NDArray[Any]],
         weight: NDArray[Any] | None = None,
+        *,
+        rows: int | None = None,
     ) -> None:
-        """Take in the next batch."""
+        """Take in the next batch; `rows` are its rows where not all of them are given."""
         if not self.inputs and not self.targets:
             names = self.feature_names if len(inputs) == 1 else ()
             self.inputs = [TensorStream(_name("x", i, inputs), names) for i in range(len(inputs))]
             self.targets = [TensorStream(_name("y", i, targets)) for i in range(len(targets))]
         tensors = [*inputs, *targets]
-        rows = len(tensors[0]) if tensors else 0
+        seen = len(tensors[0]) if tensors else 0
         if weight is not None:
             self._weights = self._weights or TensorStream("sample_weight")
             tensors.append(weight)
+        self.skip(seen if rows is None else rows)
+        self._single_class += _is_single_class(targets)
+        self._seen_batches += 1
+        self._seen_rows += seen
+        self._merge_later(tensors)
+
+    def skip(self, rows: int) -> None:
+        """Count the next batch without a look at it."""
         self.batches += 1
+        self.rows += rows
         self.batch_size = self.batch_size or rows
         self.last_batch_size = rows
-        self._single_class += _is_single_class(targets)
-        self.rows += rows
-        self._merge_later(tensors)
 
     def _merge_later(self, tensors: list[NDArray[Any]]) -> None:
         """Small batches are put together first: NumPy takes as long for 32 rows as for 1,000."""
         if self._pending and not _alike(self._pending[-1], tensors):
             self._merge()
         self._pending.append(tensors)
-        rows = self.rows - self._merged_rows
+        rows = self._seen_rows - self._merged_rows
         if rows >= _CHUNK_ROWS or len(self._pending) * _bytes(tensors) >= _CHUNK_BYTES:
             self._merge()
 
@@ -299,7 +307,9 @@ class DataStream:
             batches=self.batches,
             batch_size=self.batch_size,
             last_batch_size=self.last_batch_size,
-            single_class_batches=self._single_class / self.batches if self.batches > 1 else None,
+            single_class_batches=(
+                self._single_class / self._seen_batches if self._seen_batches > 1 else None
+            ),
         )
 
 

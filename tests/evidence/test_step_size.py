@@ -15,7 +15,7 @@ def sizes(record):
 
 def test_needs_recorded_updates_and_a_rate():
     for record in (RunRecord(source="run"), history_record(loss=[1.0])):
-        with pytest.raises(NotRecorded, match="update norms"):
+        with pytest.raises(NotRecorded, match="gradient norms"):
             sizes(record)
     with pytest.raises(NotRecorded, match="learning rate"):
         sizes(trained([1.0], learning_rate=0.0))

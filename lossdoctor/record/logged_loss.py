@@ -1,0 +1,67 @@
+"""The batch's loss of a `train_step` that computes its loss itself, found behind what it logs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class LoggedLoss:
+    """Watches a model's metrics while its step runs.
+
+    `logs["loss"]` is the loss of the batch, or the running mean of a metric; then the loss of the
+    batch is what that metric was given last.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[int, Any] = {}
+        self._results: list[tuple[Any, int]] = []
+
+    @contextlib.contextmanager
+    def watching(self, model: keras.Model) -> Iterator[None]:
+        """Watch the metrics of `model` in the block."""
+        metrics = [m for m in model.metrics if isinstance(m, keras.metrics.Metric)]
+        saved = [(metric.__dict__, dict(metric.__dict__)) for metric in metrics]
+        try:
+            for metric in metrics:
+                update, result = metric.update_state, metric.result
+                metric.__dict__["update_state"] = functools.partial(self._update, metric, update)
+                metric.__dict__["result"] = functools.partial(self._result, metric, result)
+            yield
+        finally:
+            for attributes, before in saved:
+                for name in ("update_state", "result"):
+                    attributes.pop(name, None)
+                    if name in before:
+                        attributes[name] = before[name]
+
+    def _update(self, metric: Any, update: Any, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(("values", "sample_weight"), args)) | kwargs
+        # One weight for all values leaves their mean as it is.
+        alike = np.ndim(given.get("sample_weight")) == 0
+        known = alike and isinstance(metric, keras.metrics.Mean)
+        self._given[id(metric)] = given.get("values") if known else None
+        return update(*args, **kwargs)
+
+    def _result(self, metric: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
+        value = result(*args, **kwargs)
+        self._results.append((value, id(metric)))
+        return value
+
+    def of(self, logs: Any) -> Any | None:
+        """The loss of the batch of the step that returned `logs`, a scalar; None where not told."""
+        logged = logs.get("loss") if isinstance(logs, Mapping) else None
+        if logged is None:
+            return None
+        for value, metric in self._results:
+            if value is logged:
+                given = self._given.get(metric)
+                return None if given is None else tf.reduce_mean(tf.convert_to_tensor(given))
+        loss = tf.convert_to_tensor(logged)
+        return loss if loss.shape.rank == 0 and loss.dtype.is_floating else None
