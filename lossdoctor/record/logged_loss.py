@@ -44,7 +44,7 @@ class LoggedLoss:
     def _update(self, metric: Any, update: Any, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(("values", "sample_weight"), args)) | kwargs
         # One weight for all values leaves their mean as it is.
-        alike = np.ndim(given.get("sample_weight")) == 0
+        alike = np.ndim(given.get("sample_weight", 0)) == 0
         known = alike and isinstance(metric, keras.metrics.Mean)
         self._given[id(metric)] = given.get("values") if known else None
         return update(*args, **kwargs)
