@@ -41,7 +41,7 @@ class GradientGrowth:
     def from_record(cls, record: RunRecord) -> Self:
         steps = record.steps
         if steps is None or not sound_steps(steps).any():
-            raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
+            raise NotRecorded.of(record, "finite gradient norms", "run with LossDoctor()")
         sound = sound_steps(steps)
         return cls(
             step=np.asarray(steps.step, dtype=np.int64)[sound],
