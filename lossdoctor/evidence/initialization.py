@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +20,7 @@ _FEWEST_DRAWS = 20
 _BOUNDED = frozenset({"sigmoid", "hard_sigmoid", "tanh", "softsign", "hard_tanh", "softmax"})
 COMPOUNDING = 2.0
 """Once one kernel is redrawn, so should be those this far outside: layers multiply."""
+_RELU_FAMILY = {"relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish"}
 _BY_CHANCE = 1e-4
 """How improbable the spread of a kernel must be; a model has a dozen kernels."""
 
@@ -40,6 +42,8 @@ class Kernel:
     follows_its_law: bool | None
     """Whether it looks like a draw of its initializer; None where the law's scale is a free
     choice or the kernel is too small to tell."""
+    recurrent: bool = False
+    """Whether it carries a state from each time step to the next."""
 
     @property
     def is_constant(self) -> bool:
@@ -95,6 +99,8 @@ class Initialization:
     kernels: tuple[Kernel, ...]
     """The trainable ones, in the order of the layers."""
     frozen: tuple[Kernel, ...]
+    recurrent: tuple[Kernel, ...]
+    """The trainable kernels that carry a state from each time step to the next."""
     before_training: bool
     """Whether this is a configuration, not a run, whose own measurements tell more."""
     setup: Setup
@@ -124,6 +130,7 @@ class Initialization:
         return cls(
             kernels=tuple(k for k in kernels if k.weight.trainable),
             frozen=tuple(k for k in kernels if not k.weight.trainable),
+            recurrent=tuple(_recurrent_kernels(layers)),
             before_training=record.source == "config",
             setup=setup,
         )
@@ -131,6 +138,23 @@ class Initialization:
     def outside(self, times: float) -> list[Kernel]:
         """The trainable kernels that spread `times` too much or too little."""
         return [kernel for kernel in self.kernels if kernel.lies_outside(times)]
+
+    def enlarging(self, times: float) -> list[Kernel]:
+        """The recurrent kernels that enlarge the state more than `times` at every time step."""
+        return [k for k in self.recurrent if k.excess > times and k.lies_outside(times)]
+
+    def alike(self, *, failed: bool) -> list[Kernel]:
+        """The kernels without spread that hold a run back: all where nothing tells units apart,
+        else zeros behind relu, else, in a run that failed, those of hidden layers."""
+        constant = [
+            k for k in self.kernels if k.hidden and k.is_constant and k.weight.shape[-1] > 1
+        ]
+        if constant and all(k.is_constant for k in self.kernels):
+            return list(self.kernels)
+        dead = [
+            k for k in self.kernels if k.hidden and k.is_zero and k.layer.activation in _RELU_FAMILY
+        ]
+        return dead or (constant if failed else [])
 
     @property
     def frozen_at_random(self) -> tuple[Kernel, ...]:
@@ -185,6 +209,27 @@ def _kernel(layer: LayerRecord, weight: WeightRecord, *, hidden: bool) -> Kernel
         hidden=hidden,
         follows_its_law=_follows_its_law(weight, fan_in, fan_out),
     )
+
+
+def _recurrent_kernels(layers: Sequence[LayerRecord]) -> Iterator[Kernel]:
+    """Beside n units, independent weights of 1/√n keep the state's size, orthogonal ones as well.
+
+    Those of an LSTM's or GRU's gates stand side by side: drawn together they are smaller.
+    """
+    for layer in layers:
+        for weight in layer.weights:
+            if weight.name == "recurrent_kernel" and weight.trainable and len(weight.shape) == 2:
+                units, gates = weight.shape
+                yield Kernel(
+                    layer=layer,
+                    weight=weight,
+                    fan_in=float(units),
+                    low=1 / math.sqrt(gates),
+                    high=1 / math.sqrt(units),
+                    hidden=True,
+                    follows_its_law=_follows_its_law(weight, units, gates),
+                    recurrent=True,
+                )
 
 
 def _follows_its_law(weight: WeightRecord, fan_in: float, fan_out: float) -> bool | None:

@@ -11,6 +11,9 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_scale import planned_steps
 from lossdoctor.record.run import LayerRecord, RunRecord
 
+LAGGING = 0.05
+"""Three time constants of the moving average."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStatistics:
@@ -24,6 +27,10 @@ class BatchStatistics:
     layer: LayerRecord
     values: int
     unsettled: float | None
+
+    def unsettled_after(self, share: float) -> bool:
+        """Whether more than a twentieth of the start would be left with `share` as many steps."""
+        return self.unsettled is not None and self.unsettled**share > LAGGING
 
 
 @dataclass(frozen=True, kw_only=True)

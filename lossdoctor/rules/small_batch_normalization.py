@@ -86,10 +86,17 @@ class SmallBatchNormalization(Rule):
         names = [found.layer.name for found in few]
         fewest = min(found.values for found in few)
         room = normalization.rows >= 2 * _USUAL_BATCH
+        fewer_steps = normalization.batch_size / _USUAL_BATCH
+        lagging = [f.layer.name for f in normalization.layers if f.unsettled_after(fewer_steps)]
         larger = Remedy(
             text=f"Train in batches of {_USUAL_BATCH}: their statistics are off by a few percent "
-            "instead of deciding the answer. The learning rate can stay.",
-            code=f"batch_size = {_USUAL_BATCH}",
+            "instead of deciding the answer. The learning rate can stay."
+            + (" With momentum 0.9 the fewer steps suffice for the moving ones." * bool(lagging)),
+            code="\n".join(
+                filter(
+                    None, [_follow_faster(normalization, lagging), f"batch_size = {_USUAL_BATCH}"]
+                )
+            ),
         )
         other = Remedy(
             text="Or normalize each example by itself, which no batch size can disturb.",
@@ -119,12 +126,14 @@ class SmallBatchNormalization(Rule):
             remedies=[
                 Remedy(
                     text="Let them follow faster: momentum 0.9 settles within 20 steps.",
-                    code=change_layers(
-                        normalization.setup, {name: {"momentum": 0.9} for name in names}
-                    ),
+                    code=_follow_faster(normalization, names),
                 )
             ],
         )
+
+
+def _follow_faster(normalization: Normalization, layers: list[str]) -> str:
+    return change_layers(normalization.setup, {name: {"momentum": 0.9} for name in layers})
 
 
 def _severity(learned: bool, *, hopeless: bool) -> Severity:

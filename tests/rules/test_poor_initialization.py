@@ -14,6 +14,7 @@ from tests.records import (
     mlp,
     outcome_of,
     run_record,
+    weighted,
 )
 
 SLUG = "poor_initialization"
@@ -54,6 +55,18 @@ def test_a_zero_layer_behind_relu_passes_nothing_a_zero_head_does():
     (finding,) = found(kernel(HIDDEN, **ZERO), HEAD)
     assert finding.layers == ("a",)
     assert found(HIDDEN, kernel(HEAD, **ZERO)) == ()
+
+
+@pytest.mark.parametrize(("std", "fires"), [(0.3, False), (0.5, True)])
+def test_a_recurrent_kernel_that_enlarges_the_state_at_every_step(std, fires):
+    rnn = weighted(layer("rnn", "SimpleRNN", activation="tanh", units=64), 1, 64)
+    rnn = weighted(rnn, 64, 64, name="recurrent_kernel", std=std)
+    findings = found(rnn, HEAD)
+    assert bool(findings) is fires
+    if fires:
+        assert "4 times larger than with the 0 ± 0.12 to 0.12 that suit" in findings[0].message
+        assert "at every time step" in findings[0].message
+        assert '"recurrent_initializer": "orthogonal"' in findings[0].remedies[0].code
 
 
 def test_two_weights_may_lie_close_together_by_chance():

@@ -32,6 +32,13 @@ def record(batch_size, *, shape=(None, 25), momentum=0.99, epochs=100, rows=200,
     return dataclasses.replace(base, train=dataclasses.replace(base.train, batch_size=batch_size))
 
 
+def test_larger_batches_mean_fewer_steps_for_the_moving_statistics():
+    (finding,) = findings_of(SLUG, record(2, epochs=10))
+    assert '"bn": {"momentum": 0.9}' in finding.remedies[0].code
+    assert finding.remedies[0].code.endswith("\nbatch_size = 32")
+    assert "With momentum 0.9" in finding.remedies[0].text
+
+
 def test_statistics_of_two_values():
     (finding,) = findings_of(SLUG, record(2))
     assert finding.severity is Severity.WARNING

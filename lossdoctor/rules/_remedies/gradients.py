@@ -53,7 +53,9 @@ def fresh_weights(setup: Setup, layers: Collection[str], why: str) -> Remedy:
             rectified = _activation(setup, layer) in {"relu", "leaky_relu", "relu6", "elu", "silu"}
             initializer = "he_uniform" if rectified else "glorot_uniform"
             changes[layer.name] = {"kernel_initializer": initializer}
-    names = sorted({change["kernel_initializer"] for change in changes.values()})
+            if any(weight.name == "recurrent_kernel" for weight in layer.weights):
+                changes[layer.name]["recurrent_initializer"] = "orthogonal"
+    names = sorted({name for change in changes.values() for name in change.values()})
     return Remedy(
         text=f"Start from {' and '.join(names) or 'he_uniform'}: {why}.",
         code=change_layers(setup, changes),
