@@ -38,6 +38,8 @@ class ScaledTarget:
             number of steps is not known.
         step: Learning rate × scale ÷ (1 - momentum), for those whose steps grow with the error;
             else None.
+        unreached: How many spreads the trained model's mean prediction falls short of `mean`;
+            None where it was not recorded.
     """
 
     head: Head
@@ -47,6 +49,7 @@ class ScaledTarget:
     disparity: float
     travel: float | None
     step: float | None
+    unreached: float | None
 
     @property
     def scale(self) -> float:
@@ -107,9 +110,11 @@ def _rescaled_behind(head: Head, setup: Setup) -> str | None:
 
 def _scaled(head: Head, summary: TensorSummary, record: RunRecord, setup: Setup) -> ScaledTarget:
     columns = len(summary.feature_mean)
-    means = np.asarray(summary.feature_mean if columns else [summary.mean]) - _bias(head.layer)
+    bias = _bias(head.layer)
+    means = np.asarray(summary.feature_mean if columns else [summary.mean]) - bias
     spreads = np.asarray(summary.feature_std if columns else [summary.std])
-    mean, spread = float(means[np.argmax(np.abs(means))]), float(spreads.max())
+    farthest = int(np.argmax(np.abs(means)))
+    mean, spread = float(means[farthest]), float(spreads.max())
     if columns == 1:
         mean, spread = _without_outliers(summary, mean, spread)
     bounded = head.loss.name in ABSOLUTE or _steps_are_bounded(setup.optimizer)
@@ -121,7 +126,17 @@ def _scaled(head: Head, summary: TensorSummary, record: RunRecord, setup: Setup)
         disparity=_disparity(summary),
         travel=_travel(record) if bounded else None,
         step=None if bounded else _step(setup.optimizer, math.hypot(mean, spread)),
+        unreached=_unreached(head.predictions, farthest, bias, mean, spread),
     )
+
+
+def _unreached(
+    seen: TensorSummary | None, column: int, bias: float, mean: float, spread: float
+) -> float | None:
+    if seen is None or len(seen.feature_mean) <= column or not mean or not spread:
+        return None
+    way = (float(seen.feature_mean[column]) - bias) / mean
+    return max(0.0, 1 - way) * abs(mean) / spread if math.isfinite(way) else None
 
 
 def _disparity(summary: TensorSummary) -> float:

@@ -137,6 +137,8 @@ class NoGradients:
         series = record.variables
         if series is None:
             raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
+        if not series.connected:
+            raise NotApplicable("no weight is trainable")
         if any(series.connected):
             raise NotApplicable("the loss has gradients")
         names = np.asarray(owners(record, series))

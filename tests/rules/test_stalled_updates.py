@@ -140,3 +140,11 @@ def test_a_loss_without_any_gradient_which_keras_refuses():
     assert "so Keras raises at fit" in finding.message
     assert finding.severity is Severity.ERROR
     assert "tf.GradientTape" in finding.remedies[0].text
+
+
+def test_not_applicable_to_a_model_without_trainable_weights():
+    frozen = dataclasses.replace(
+        MODEL, layers=tuple(dataclasses.replace(layer, weights=()) for layer in MODEL.layers)
+    )
+    record = run_record(trained([1.0] * 10), variables=variables(frozen))
+    assert outcome_of("stalled_updates", record).status == "not_applicable"

@@ -101,6 +101,18 @@ def test_outliers_do_not_make_a_target_large():
     assert found(y) == ()
 
 
+@pytest.mark.parametrize(("ends", "fires"), [(20.0, True), (60.0, True), (67.0, False)])
+def test_a_mean_that_the_predictions_never_got_to(ends, fires):
+    y = 70 + 10 * Z
+    answers = np.full((500, 1), ends) + 0.1 * Z[:, None]
+    (finding,) = found(y, optimizer=ADAM, predictions=answers) or (None,)
+    assert (finding is not None) is fires
+    if finding is not None:
+        assert finding.measurements[-1].value == pytest.approx((70 - ends) / 10, abs=0.1)
+        assert "spreads short of them" in finding.message
+    assert found(y, optimizer=ADAM) == ()
+
+
 def test_a_mean_of_a_few_spreads_is_made_up_for():
     assert measured(22 + 9 * Z, optimizer=ADAM) == []
     assert measured(40 + 4.5 * Z, optimizer=ADAM) == ["offset travel"]
