@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.label_encoding import LabelEncoding
@@ -20,6 +20,7 @@ _OWN_VALUE = 0.9
 # Measured on three overlapping Gaussians: 3 % at R² 0.6, 14 % at 0.27, 27 % at 0.12.
 _OVERLAP_AT_NO_SIGNAL = 0.4
 _CLUELESS = 0.5
+_FEW_COPIES = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ class LabelAgreement:
     """How the labels agree with those around them.
 
     Attributes:
-        excess: By how much neighbors mistake training labels more often than validation labels,
+        excess: By how much neighbors (or, of other inputs than tables, a linear model on pooled
+            features) mistake training labels more often than validation labels,
             when fitted on other training rows; None without validation.
         excess_error: Standard error of that difference.
         interior: Share of labels that contradict their neighbors, and the best simple model, far
@@ -112,6 +114,7 @@ class LabelAgreement:
         everywhere: Share of all labels that do.
         neighbor_error: Share of all labels that contradict their neighbors.
         chance: That share if every label were called the most frequent one.
+        kind: What the inputs are: a table of numbers, images or sequences, or ids.
     """
 
     excess: float | None
@@ -125,14 +128,18 @@ class LabelAgreement:
     everywhere: float
     neighbor_error: float
     chance: float
+    kind: Literal["table", "grid", "ids"] = "table"
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        _require_table(record)
         judged = LabelEncoding.from_record(record).judged
         if not any(found.family in CLASS_LOSSES for found in judged):
             raise NotApplicable("the loss is not one for classes")
         probes = record.probes
+        reads = reads_ids(Setup.from_record(record))
+        if "pooled_fold_error" in probes and (reads or "signal" not in probes):
+            return cls._of_pooled_features(probes, "ids" if reads else "grid")
+        _require_table(record)
         if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
         classes = max(found.labels.classes for found in judged)
@@ -149,6 +156,26 @@ class LabelAgreement:
             everywhere=probes.get("contradicted", 0.0),
             neighbor_error=probes.get("neighbor_error", 0.0),
             chance=probes["minority_rows"] / probes["signal_rows"],
+        )
+
+    @classmethod
+    def _of_pooled_features(cls, probes: dict[str, float], kind: Literal["grid", "ids"]) -> Self:
+        """Of images, sequences and ids only validation tells: they have no near neighbors."""
+        if probes.get("validation_overlap", 0.0) > _FEW_COPIES:
+            raise NotApplicable("validation rows stand in the training data, so are known by heart")
+        excess, error = _excess(probes, "pooled_")
+        return cls(
+            excess=excess,
+            excess_error=error,
+            interior=0.0,
+            interior_error=0.0,
+            explained=0.0,
+            conflicting=0.0,
+            continuous=False,
+            everywhere=0.0,
+            neighbor_error=0.0,
+            chance=probes["minority_rows"] / probes["signal_rows"],
+            kind=kind,
         )
 
     @property
@@ -236,13 +263,13 @@ def reads_ids(setup: Setup) -> bool:
     return any(layer.class_name == "Embedding" for layer in setup.model.layers)
 
 
-def _excess(probes: dict[str, float]) -> tuple[float | None, float]:
-    if "validation_error" not in probes:
+def _excess(probes: dict[str, float], kind: str = "") -> tuple[float | None, float]:
+    if f"{kind}validation_error" not in probes:
         return None, 0.0
-    inside, outside = probes["fold_error"], probes["validation_error"]
+    inside, outside = probes[f"{kind}fold_error"], probes[f"{kind}validation_error"]
     errors = (
         _standard_error(inside, probes["signal_rows"]),
-        _standard_error(outside, probes["validation_error_rows"]),
+        _standard_error(outside, probes[f"{kind}validation_error_rows"]),
     )
     return inside - outside, math.hypot(*errors)
 

@@ -16,6 +16,7 @@ for (`record.pooled_features`), as a linear model of single pixels overlooks mos
 | `fold_error` | error rate of nearest neighbors out of fold, for classes |
 | `validation_error` | that of the same neighbors, from as many training rows, on validation rows |
 | `validation_error_rows` | how many rows it rests on |
+| `pooled_fold_error`, `pooled_validation_error`, `pooled_validation_error_rows` | the same of a linear model on pooled features of images, sequences and ids |
 | `label_noise` | share of labels that contradict both their neighbors and the best simple model, where the neighbors agree, far from any class border |
 | `contradicted` | share of all labels that do, wherever they lie |
 | `neighbor_error` | share of all labels that contradict their neighbors |
@@ -83,6 +84,8 @@ def probe_data(
     tensors = [tensor for tensor in inputs if tensor is not None]
     if target.shape[1] <= _MOST_CLASSES:  # more of them stand for positions, which pooling loses
         found |= _pooled_signal(tensors, target)
+        others = [tensor for tensor in validation_inputs if tensor is not None]
+        found |= _pooled_errors(tensors, others, target, validation_targets)
     if any(tensor.ndim > 2 for tensor in tensors) or flat.shape[1] > _MOST_FEATURES:
         return found | _flat_signal(flat, target)
     table = flat.astype(np.float64)
@@ -100,7 +103,8 @@ def probe_data(
         if classes is None:
             return found
         found["minority_rows"] = float(len(classes) - np.bincount(classes).max())
-        found |= _class_errors(table, classes, _validation(other, validation_targets, target))
+        held_out = _validation(other, validation_targets, target)
+        found |= _class_errors(table, classes, held_out, _voters(len(table)))
         found |= _label_noise(table, classes, [scores.argmax(axis=1) for scores in predicted])
     found["conflicting_labels"] = _conflicts(table, classes)
     return found
@@ -131,6 +135,32 @@ def _pooled_signal(tensors: Sequence[NDArray[Any]], target: Floats) -> dict[str,
         "signal_rows": float(len(table)),
         "minority_rows": float(rarer),
     }
+
+
+def _pooled_errors(
+    tensors: Sequence[NDArray[Any]],
+    others: Sequence[NDArray[Any]],
+    target: Floats,
+    validation_targets: Sequence[NDArray[Any] | None],
+) -> dict[str, float]:
+    sides = [(a[:PROBED_ROWS], b[:PROBED_ROWS]) for a, b in zip(tensors, others)]
+    alike = len(tensors) == len(others) and all(a.shape[1:] == b.shape[1:] for a, b in sides)
+    if not alike or not all(np.isfinite(a).all() and np.isfinite(b).all() for a, b in sides):
+        return {}
+    features = pooled_features([np.concatenate(side) for side in sides])
+    if features is None:
+        return {}
+    rows = len(sides[0][0])
+    table, target = _usable(features[:rows], target[:PROBED_ROWS])
+    classes = _classes(target)
+    if classes is None or len(table) < _FEWEST_ROWS:
+        return {}
+    given = [wanted if wanted is None else wanted[:PROBED_ROWS] for wanted in validation_targets]
+    validation = _validation(features[rows:], given, target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        errors = _class_errors(table, classes, validation, [_linear_model()])
+    return {f"pooled_{name}": value for name, value in errors.items()}
 
 
 def _without_warnings(models: Sequence[Any], table: Floats, target: Floats) -> float:
@@ -268,6 +298,7 @@ def _class_errors(
     table: Floats,
     classes: NDArray[np.int64],
     validation: tuple[Floats, NDArray[np.int64]] | None,
+    models: Sequence[Any],
 ) -> dict[str, float]:
     from sklearn.model_selection import KFold, cross_val_predict
 
@@ -281,7 +312,7 @@ def _class_errors(
     # As many rows as in a fold, so that neither side has seen more.
     part = np.random.default_rng(_SEED).permutation(len(table))[len(table) // _FOLDS :]
     errors = []
-    for model in _voters(len(table)):
+    for model in models:
         inside = cross_val_predict(model, table, one_hot, cv=folds).argmax(axis=1)
         outside = model.fit(table[part], one_hot[part]).predict(other).argmax(axis=1)
         errors.append((float(np.mean(inside != classes)), float(np.mean(outside != expected))))

@@ -94,6 +94,19 @@ def test_patterns_that_stand_anywhere_are_found_by_what_is_pooled_over_positions
     assert probe_data([images], [RANDOM.permutation(upright)])["pooled_signal"] < 0.04
 
 
+def test_moved_labels_of_images_show_against_validation():
+    images, upright = stripes(500)
+    moved = np.where(RANDOM.random(500) < 0.3, 1 - upright, upright)
+    sides = {"validation_inputs": [images[300:]], "validation_targets": [upright[300:]]}
+    for labels, excess in ((upright, 0.0), (moved, 0.3)):
+        found = probe_data([images[:300]], [labels[:300]], **sides)
+        measured = found["pooled_fold_error"] - found["pooled_validation_error"]
+        assert measured == pytest.approx(excess, abs=0.1)
+        assert found["pooled_validation_error_rows"] == 200
+    others = {"validation_inputs": [images[300:, :6]], "validation_targets": [upright[300:]]}
+    assert "pooled_fold_error" not in probe_data([images[:300]], [moved[:300]], **others)
+
+
 def test_frequencies_of_a_sequence_and_words_of_a_text_are_found():
     fast = RANDOM.integers(0, 2, 200)
     phase = RANDOM.uniform(0, 6, (200, 1))

@@ -1,7 +1,9 @@
+import dataclasses
+
 import numpy as np
 
 from lossdoctor.record.run import RunRecord
-from tests.records import config_record, findings_of, mlp, outcome_of
+from tests.records import config_record, findings_of, layer, mlp, outcome_of, weighted
 
 SLUG = "label_noise"
 X = np.random.default_rng(0).normal(size=(300, 5))
@@ -93,6 +95,52 @@ def test_remedy_leaves_the_wrong_labels_out():
         kept = names["keep"]
         assert np.mean(labels[kept] == true[kept]) > 0.95
         assert len(names["X"]) == len(names["y"]) == kept.sum()
+
+
+POOLED = {
+    "signal_rows": 512.0,
+    "minority_rows": 341.0,
+    "pooled_fold_error": 0.36,
+    "pooled_validation_error": 0.08,
+    "pooled_validation_error_rows": 200.0,
+}
+
+
+def pictures(**probes):
+    return dataclasses.replace(record(), probes={**POOLED, **probes})
+
+
+def test_labels_of_images_are_held_against_validation():
+    (finding,) = findings_of(SLUG, pictures())
+    assert finding.message.startswith("Simple models mistake 28% more of the training labels")
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 100)
+    names = {"X": random.normal(size=(200, 4, 4, 1)) + labels[:, None, None, None], "np": np}
+    names["y"] = np.where(random.random(200) < 0.2, 1 - labels, labels)
+    exec(finding.remedies[0].code, names)
+    assert np.mean(names["y"] == labels[names["keep"]]) > 0.95
+
+
+def test_silent_on_images_whose_labels_are_as_hard_in_validation_or_copied_into_it():
+    assert findings_of(SLUG, pictures(pooled_validation_error=0.3)) == ()
+    copied = pictures(validation_overlap=0.4)
+    assert findings_of(SLUG, copied) == ()
+    assert "known by heart" in outcome_of(SLUG, copied).reason
+
+
+def test_labels_of_texts_are_judged_by_their_words():
+    embedding = weighted(layer("words", "Embedding"), 50, 4, name="embeddings")
+    model = mlp(units=3, activation="softmax")
+    model = dataclasses.replace(model, layers=(*model.layers, embedding))
+    text = dataclasses.replace(pictures(), model=model)
+    (finding,) = findings_of(SLUG, text)
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 150)
+    words = random.integers(10, 40, (300, 12))
+    words[:, :4] = 2 + 2 * labels[:, None] + random.integers(0, 2, (300, 4))
+    names = {"X": words, "np": np, "y": np.where(random.random(300) < 0.2, 1 - labels, labels)}
+    exec(finding.remedies[0].code, names)
+    assert np.mean(names["y"] == labels[names["keep"]]) > 0.95
 
 
 def test_counts_are_no_classes():
