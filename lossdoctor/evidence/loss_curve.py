@@ -115,6 +115,11 @@ class LossCurve:
         return self.non_finite is not None and not bad_data
 
     @property
+    def fall(self) -> float:
+        """By how much the last epoch's loss lies below the first one's."""
+        return float(self.loss[0] - self.loss[-1]) if len(self.loss) else 0.0
+
+    @property
     def climb(self) -> float:
         """The last finite epoch over the lowest one, if the last epochs climb; else 0."""
         last = self.loss[-CLIMB_EPOCHS:]

@@ -63,6 +63,8 @@ class StepSize:
     leverage: Floats
     """‖g‖‖w‖ of the kernel where it is largest: how much the loss heeds the weights' size."""
     curvature: Floats
+    size: float
+    """‖w‖ of all kernels together, at the first of these steps."""
     optimizer: OptimizerRecord | None
 
     @classmethod
@@ -92,6 +94,7 @@ class StepSize:
             kernels=tuple(series.layers[index] for index in kernels),
             leverage=np.max(np.nan_to_num(_leverage(series)[:, kernels]), axis=1),
             curvature=np.asarray(series.curvature, dtype=np.float64),
+            size=float(np.linalg.norm(np.nan_to_num(series.weight_norm[0, kernels]))),
             optimizer=record.optimizer,
         )
 
@@ -131,6 +134,19 @@ class StepSize:
         """How far the weights were moved in all, in units of their own size."""
         stands_for = np.diff(self.step, append=max(self.total_steps, self.step[-1] + 1))
         return float(np.sum(self.largest * stands_for))
+
+    def drift(self, fall: float) -> float:
+        """How far a loss that fell by `fall` can have drawn the weights at most, in units of their
+        own size: what the draw of the batches moves to and fro does not count.
+
+        Along a gradient flow of duration T the loss falls by ∫‖∇L‖² dt and the weights move by
+        ∫‖∇L‖ dt ≤ √(T x fall), by Cauchy and Schwarz; T is the sum of all rates ÷ (1 - momentum).
+        Infinite for other optimizers than SGD.
+        """
+        if self.optimizer is None or self.optimizer.class_name != "SGD" or self.size == 0:
+            return math.inf
+        pace = float(np.median(self.learning_rate)) / (1 - (self.optimizer.momentum or 0.0))
+        return math.sqrt(pace * self.total_steps * max(fall, 0.0)) / self.size
 
     @property
     def typical_leverage(self) -> float:

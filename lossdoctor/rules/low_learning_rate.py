@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
@@ -29,16 +30,17 @@ class LowLearningRate(Rule):
     own size. With updates of 1/100,000 of the weights that takes some 100,000 steps.
 
     **How it is measured.** ‖Δw‖/‖w‖ of the fastest kernel in the quickest quarter of the run (so
-    that a schedule that has decayed, or a converged end, does not count), and the sum of it; under
-    SGD how many times the rate would go into the largest stable one. With them where the loss
-    ends, whether it still falls, and whether the gradients would move it at all.
+    that a schedule that has decayed, or a converged end, does not count), and the sum of it, under
+    SGD without what batches move to and fro: √(rate x steps x fall of the loss) bounds the rest;
+    how many times the rate would go into the largest stable one. With them where the loss ends,
+    whether it still falls, and whether the gradients would move it at all.
 
     **How to fix it.** The rate whose first update is about 1 % of the weights (3 % without
     momentum); or Adam, whose steps do not depend on how small the gradients are.
 
     **When it is wrong.** Fine-tuning needs no more than small steps, and ends with a low loss: it
     is left alone, as is a run that has converged. Where gradients vanish or labels do not fit the
-    loss, small updates are a consequence; those rules explain this one.
+    loss, those rules explain this one.
 
     **References.** Karpathy, CS231n notes (2015), "Ratio of weights:updates": around 1e-3.
     Bengio, Practical recommendations for gradient-based training (2012), section 3.1.1.
@@ -115,7 +117,8 @@ class LowLearningRate(Rule):
         # After a few large steps units are dead or saturated, and small updates their fault.
         if sizes.peak > LARGE or sizes.typical_leverage / scale.value < self.leverage:
             return
-        slow = self._slow(sizes, hopeless)
+        drawn = sizes.drift(curve.fall) if curve.tail.falls(SIGNIFICANCE) else math.inf
+        slow = self._slow(sizes, min(sizes.travel, drawn) if hopeless else math.inf)
         if not slow:
             return
         adaptive = adaptive_optimizer(setup)
@@ -134,7 +137,7 @@ class LowLearningRate(Rule):
             ],
         )
 
-    def _slow(self, sizes: StepSize, hopeless: bool) -> list[Measurement]:
+    def _slow(self, sizes: StepSize, travel: float) -> list[Measurement]:
         """What shows that the steps are too small, rather than too few; empty if they are not."""
         found = []
         if sizes.typical < self.update_ratio:
@@ -143,6 +146,6 @@ class LowLearningRate(Rule):
             return found
         if sizes.headroom is not None and sizes.headroom > self.headroom:
             found.append(self.measure("headroom", sizes.headroom))
-        if hopeless and sizes.travel < self.travel:
-            found.append(self.measure("travel", sizes.travel))
+        if travel < self.travel:
+            found.append(self.measure("travel", travel))
         return found

@@ -19,6 +19,13 @@ def test_fires_and_proposes_a_rate_whose_updates_are_a_sound_share():
     assert "Adam" in finding.remedies[1].code
 
 
+@pytest.mark.parametrize(("rate", "fires"), [(0.01, True), (10.0, False)])
+def test_steps_to_and_fro_do_not_count_as_way_made(rate, fires):
+    hardly_falling = np.linspace(1.0, 0.98, 80)
+    found = findings_of(SLUG, trained(hardly_falling, ratio=2e-3, learning_rate=rate))
+    assert [m.name for f in found for m in f.measurements][:1] == ["travel"] * fires
+
+
 def test_adam_is_not_offered_to_adam():
     record = trained(CREEPING, ratio=1e-5, learning_rate=1e-6, optimizer=ADAM)
     (finding,) = findings_of(SLUG, record)
