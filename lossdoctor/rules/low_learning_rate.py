@@ -31,9 +31,8 @@ class LowLearningRate(Rule):
 
     **How it is measured.** ‖Δw‖/‖w‖ of the fastest kernel in the quickest quarter of the run (so
     that a schedule that has decayed, or a converged end, does not count), and the sum of it, under
-    SGD without what batches move to and fro: √(rate x steps x fall of the loss) bounds the rest;
-    how many times the rate would go into the largest stable one. With them where the loss ends,
-    whether it still falls, and whether the gradients would move it at all.
+    SGD without what batches move to and fro (√(rate x steps x fall of the loss) bounds the rest);
+    how often the rate goes into the largest stable one; where and how the loss ends.
 
     **How to fix it.** The rate whose first update is about 1 % of the weights (3 % without
     momentum); or Adam, whose steps do not depend on how small the gradients are.
