@@ -8,7 +8,11 @@ from keras import layers
 class Subclassed(keras.Model):
     def __init__(self, units):
         super().__init__()
+        self.units = units
         self.hidden, self.head = layers.Dense(5, activation="tanh"), layers.Dense(units)
+
+    def get_config(self):
+        return {"units": self.units}
 
     def call(self, x):
         return self.head(self.hidden(x))

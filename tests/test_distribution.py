@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.distributed_run import FAMILIES
+
 pytestmark = pytest.mark.train
 
 
@@ -17,13 +19,15 @@ def runs():
     return json.loads(output.splitlines()[-1])
 
 
-def test_training_on_two_replicas_is_the_same_with_the_doctor(runs):
-    assert runs["observed"] == runs["plain"]
-    assert not runs["not recorded"]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_on_two_replicas_is_the_same_with_the_doctor(runs, family):
+    assert runs[family]["observed"] == runs[family]["plain"]
+    assert not runs[family]["not recorded"]
 
 
-def test_two_replicas_record_what_one_device_records(runs):
-    one, two = runs["one device"], runs["two replicas"]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_replicas_record_what_one_device_records(runs, family):
+    one, two = runs[family]["one device"], runs[family]["two replicas"]
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=2e-3, atol=1e-5, err_msg=name)
 

@@ -1,7 +1,12 @@
 """Whatever fails in or around the doctor: training goes on to the same bits, and is told once."""
 
+import copy
 import errno
+import gc
 import os
+import pickle
+import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -211,3 +216,182 @@ def test_training_goes_on_to_the_same_bits_and_is_told_once(name, tmp_path, monk
         assert doctor.record.fit.stopped is None
     if trouble.saved:
         assert RunRecord.load(path).fit.completed_epochs >= 1
+
+
+class Recompiles(keras.callbacks.Callback):
+    """Goes on with another optimizer, as fine-tuning does."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.compile(keras.optimizers.Adam(0.01), "mse")
+            self.model.make_train_function()
+
+
+class NewOptimizer(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.optimizer = keras.optimizers.Adam(0.01)
+            self.model.optimizer.build(self.model.trainable_variables)
+
+
+class FitsInside(keras.callbacks.Callback):
+    """Trains the same model a little more after every epoch, and another one."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+        other.compile("sgd", "mse")
+        for model in (self.model, other):
+            model.fit(X[:32], Y[:32], verbose=0)
+
+
+class DoctorInside(keras.callbacks.Callback):
+    """Has a doctor of its own for such a fit."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.fit(X[:32], Y[:32], verbose=0, callbacks=[LossDoctor(verbose=0)])
+
+
+class KeepsCopies(keras.callbacks.Callback):
+    """Keeps the best model as a whole."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        kept = copy.deepcopy(self.model)
+        assert not {"compute_loss", "train_step", "evaluate"} & kept.__dict__.keys()
+        kept.fit(X, Y, verbose=0)
+
+
+class ByTheBatch(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.train_on_batch(X[:7], Y[:7])
+        self.model.test_on_batch(X[:7], Y[:7])
+        self.model.predict_on_batch(X[:7])
+
+
+class ClearsSession(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        keras.utils.clear_session()
+
+
+COMPANY = [
+    Recompiles,
+    NewOptimizer,
+    FitsInside,
+    DoctorInside,
+    KeepsCopies,
+    ByTheBatch,
+    ClearsSession,
+]
+
+
+def company(callback, doctors):
+    """Train twice, the first time beside `callback`."""
+    trouble = Trouble(callbacks=(callback,))
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    model = trouble.model([keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dense(1)])
+    model.compile(trouble.optimizer(0.05), "mse")
+    model.fit(X, Y, verbose=0)
+    first = model.fit(X, Y, epochs=4, verbose=0, callbacks=[*doctors, callback()])
+    second = model.fit(X, Y, epochs=2, verbose=0)
+    return model, first.history["loss"] + second.history["loss"]
+
+
+@pytest.mark.filterwarnings("ignore:LossDoctor")
+@pytest.mark.parametrize("callback", COMPANY)
+def test_whatever_another_callback_does_with_the_model(callback):
+    plain, plain_loss = company(callback, [])
+    doctor = LossDoctor(verbose=0)
+    model, loss = company(callback, [doctor])
+    assert loss == plain_loss
+    for a, b in zip(model.variables, plain.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=b.path)
+    assert model.__dict__.keys() == plain.__dict__.keys()
+    assert model.optimizer.__dict__.keys() == plain.optimizer.__dict__.keys()
+    assert doctor.report.outcomes
+    assert len(doctor.record.history.epochs) == 4
+
+
+def test_a_fit_that_compiles_anew_says_where_the_record_ends():
+    doctor = LossDoctor(verbose=0)
+    company(Recompiles, [doctor])
+    assert doctor.record.steps.total_steps == 2 * 3
+    assert "another train_function" in doctor.record.not_recorded["the rest of the run"]
+
+
+def test_of_two_doctors_the_first_records():
+    trouble = Trouble()
+    plain, plain_loss = trained(trouble, [])
+    doctors = LossDoctor(verbose=0), LossDoctor(verbose=0)
+    with pytest.warns(UserWarning, match="another LossDoctor") as caught:
+        model, loss = trained(trouble, doctors)
+    assert len(caught) == 1
+    assert loss == plain_loss
+    assert model.__dict__.keys() == plain.__dict__.keys()
+    assert model.optimizer.__dict__.keys() == plain.optimizer.__dict__.keys()
+    assert model.evaluate(X, Y, verbose=0) == plain.evaluate(X, Y, verbose=0)
+    assert doctors[0].record.steps.total_steps == 12
+    assert "another LossDoctor" in doctors[1].record.not_recorded["the rest of the run"]
+    assert len(doctors[1].record.history.epochs) == 4
+
+
+def test_the_folder_of_the_record_vanishes(tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+
+    class Cleans(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                shutil.rmtree(folder)
+
+    doctor = LossDoctor(verbose=0, record_path=folder / "run.lossdoctor")
+    with pytest.warns(UserWarning, match="cannot write") as caught:
+        _, loss = trained(Trouble(callbacks=(Cleans,)), [doctor])
+    assert len(caught) == 1
+    assert loss == trained(Trouble(), [])[1]
+    assert doctor.report.outcomes
+
+
+def test_a_metric_that_raises_when_it_is_reset():
+    class Raises(keras.metrics.MeanAbsoluteError):
+        resets = 0
+
+        def reset_state(self):
+            self.resets += 1
+            if self.resets > 2:
+                raise RuntimeError("on purpose")
+            super().reset_state()
+
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[Raises()])
+    before = set(model.__dict__)
+    doctor = LossDoctor(verbose=0)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        model.fit(X, Y, epochs=4, verbose=0, callbacks=[doctor])
+    assert "apply" not in model.optimizer.__dict__
+    gc.collect()
+    assert set(model.__dict__) - before <= {"history", "_eval_epoch_iterator"}
+    assert doctor.record.fit.completed_epochs == 1
+
+
+def test_a_fit_in_a_thread():
+    _, plain_loss = trained(Trouble(), [])
+    doctor, losses = LossDoctor(verbose=0), []
+    thread = threading.Thread(target=lambda: losses.extend(trained(Trouble(), [doctor])[1]))
+    thread.start()
+    thread.join()
+    assert losses == plain_loss
+    assert doctor.record.steps.total_steps == 12
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])
+def test_copies_made_before_and_after_a_fit(copied):
+    """KerasTuner copies callbacks for every trial, loky and multiprocessing pickle them."""
+    prototype = LossDoctor(verbose=0, ignore=["overfitting"])
+    for _ in range(2):
+        doctor = copied(prototype)
+        trained(Trouble(), [doctor])
+        kept = copied(doctor)
+        assert kept.report.to_dict() == doctor.report.to_dict()
+        assert kept.record.steps.total_steps == 12
+    with pytest.raises(RuntimeError, match="no record"):
+        prototype.record  # noqa: B018

@@ -7,11 +7,13 @@ import re
 import weakref
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from lossdoctor.callback import LossDoctor
+from tests.models import Subclassed
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(0)
@@ -168,6 +170,45 @@ def test_validation_raises_outside_its_steps(tmp_path):
     assert_no_trace(seen, plain, tmp_path)
     assert doctor.record.fit.stopped == "exception: Broken: on purpose"
     assert doctor.record.steps.total_steps == 3
+
+
+def functional():
+    a, b = keras.Input((5,), name="a"), keras.Input((5,), name="b")
+    joined = keras.layers.Add()([keras.layers.Dense(4, "relu")(a), keras.layers.Dense(4)(b)])
+    return keras.Model([a, b], keras.layers.Dense(1)(joined))
+
+
+def contents(model, path):
+    """Every byte of a saved model's configuration, and the names of its weights."""
+    model.save(path)
+    names = []
+    with zipfile.ZipFile(path) as archive:
+        with h5py.File(archive.open("model.weights.h5")) as weights:
+            weights.visit(names.append)
+        return archive.read("config.json"), names
+
+
+@pytest.mark.filterwarnings("ignore:.*is not registered")
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("build", "x"),
+    [
+        (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)]), X),
+        (functional, [X, X]),
+        (lambda: Subclassed(1), X),
+    ],
+    ids=["Sequential", "functional", "subclassed"],
+)
+def test_a_model_saved_after_a_fit_that_broke_off_is_one_never_fitted(build, x, error, tmp_path):
+    model = build()
+    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "mse", metrics=["mae"])
+    model.predict(x, verbose=0)
+    model.optimizer.build(model.trainable_variables)
+    untouched = contents(model, tmp_path / "before.keras")
+    callbacks = [LossDoctor(verbose=0), Raises("on_train_batch_end", error)]
+    with pytest.raises(error):
+        model.fit(x, Y, verbose=0, callbacks=callbacks)
+    assert contents(model, tmp_path / "after.keras") == untouched
 
 
 def test_an_interrupt_between_the_hooks_leaves_no_trace_once_fit_is_gone(tmp_path):

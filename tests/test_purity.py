@@ -166,8 +166,9 @@ def test_weights_optimizer_state_logs_and_random_streams_are_bit_identical(name)
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=b.path)
 
 
-def test_xla_agrees_within_a_millionth():
-    setup = {"compile": {"jit_compile": True}}
+@pytest.mark.parametrize("model", [mlp, recurrent, augmented, Subclassed])
+def test_xla_agrees_within_a_millionth(model):
+    setup = {"model": model, "compile": {"jit_compile": True}}
     plain, plain_logs, _ = train(setup, doctor=False)
     seen, seen_logs, _ = train(setup, doctor=True)
     np.testing.assert_allclose(seen_logs["loss"], plain_logs["loss"], rtol=1e-6)

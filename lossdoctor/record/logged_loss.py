@@ -20,7 +20,7 @@ class LoggedLoss:
     """
 
     def __init__(self) -> None:
-        self._given: dict[int, Any] = {}
+        self._given: dict[int, dict[str, Any]] = {}
         self._results: list[tuple[Any, int]] = []
 
     @contextlib.contextmanager
@@ -43,10 +43,7 @@ class LoggedLoss:
 
     def _update(self, metric: Any, update: Any, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(("values", "sample_weight"), args)) | kwargs
-        # One weight for all values leaves their mean as it is.
-        alike = np.ndim(given.get("sample_weight", 0)) == 0
-        known = alike and isinstance(metric, keras.metrics.Mean)
-        self._given[id(metric)] = given.get("values") if known else None
+        self._given[id(metric)] = given if isinstance(metric, keras.metrics.Mean) else {}
         return update(*args, **kwargs)
 
     def _result(self, metric: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
@@ -61,7 +58,10 @@ class LoggedLoss:
             return None
         for value, metric in self._results:
             if value is logged:
-                given = self._given.get(metric)
-                return None if given is None else tf.reduce_mean(tf.convert_to_tensor(given))
+                given = self._given.get(metric, {})
+                # One weight for all values leaves their mean as it is.
+                alike = np.ndim(given.get("sample_weight", 0)) == 0
+                known = "values" in given and alike
+                return tf.reduce_mean(tf.convert_to_tensor(given["values"])) if known else None
         loss = tf.convert_to_tensor(logged)
         return loss if loss.shape.rank == 0 and loss.dtype.is_floating else None

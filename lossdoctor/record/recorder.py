@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import math
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -49,9 +50,15 @@ RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
 _RING_ENTRIES = 2**19
 _ABSENT = object()
+_RECORDING: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictionary()
+"""Who records which model, by its id."""
 
 
 _Pairs = list[tuple[Any, Any]]
+
+
+class AlreadyRecordedError(RuntimeError):
+    """Another recorder is attached to the model."""
 
 
 @dataclasses.dataclass
@@ -114,6 +121,7 @@ class Recorder:
         self._detail_stride = max(DENSE_STEPS, 3 * (planned_steps or 0) // DETAIL_SAMPLES)
         self._last_detail = -2
         self._epoch_losses = Spread()
+        self._functions: dict[str, Any] = {}
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
         self._ring: Ring | None = None
         self._rows: dict[int, _Row] = {}
@@ -124,7 +132,13 @@ class Recorder:
     # Attaching -----------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions."""
+        """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions.
+
+        Raises:
+            AlreadyRecordedError: If another recorder has done so.
+        """
+        if _RECORDING.setdefault(id(self.model), self) is not self:
+            raise AlreadyRecordedError("another LossDoctor records this model already")
         if (steps := self.model.steps_per_execution) > 1:
             one = f"with steps_per_execution={steps}"
             for what in ("update norms", "curvature"):
@@ -148,8 +162,9 @@ class Recorder:
         self._replace(model, "test_function", None)
         self.model.make_train_function(force=True)
         self.model.make_test_function(force=True)
-        model["train_function"] = self._observed(self.model.train_function, "train")
-        model["test_function"] = self._observed(self.model.test_function, "validation")
+        for name, phase in (("train_function", "train"), ("test_function", "validation")):
+            observed = model[name] = self._observed(model[name], phase)
+            self._functions[name] = observed
 
     def _replace(self, attributes: dict[str, Any], name: str, value: Any) -> None:
         self._replaced.append((attributes, name, attributes.get(name, _ABSENT)))
@@ -159,12 +174,21 @@ class Recorder:
         """Leave the model as it was found. Safe to call twice."""
         while self._replaced:
             attributes, name, value = self._replaced[-1]
-            if value is _ABSENT:
+            if self._superseded(name):
+                pass  # What was there before belongs to what the model was compiled with before.
+            elif value is _ABSENT:
                 attributes.pop(name, None)
             else:
                 attributes[name] = value
             # Last: an interrupt may come between two lines.
             self._replaced.pop()
+        if _RECORDING.get(id(self.model)) is self:
+            del _RECORDING[id(self.model)]
+
+    def _superseded(self, name: str) -> bool:
+        """Whether somebody has put another function into the place of the observed one."""
+        mine = self._functions.get(name)
+        return mine is not None and self.model.__dict__.get(name) is not mine
 
     # Inside the step -----------------------------------------------------------------------
 
@@ -187,7 +211,10 @@ class Recorder:
                 return train_step(*args, **kwargs)
             row = self._rows[replica()] = _Row()
             logged = LoggedLoss()
-            with logged.watching(self.model) if own else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                if own:
+                    with self._harmless("batch losses"):
+                        stack.enter_context(logged.watching(self.model))
                 logs = train_step(*args, **kwargs)
             with self._harmless("batch losses and data"):
                 if row.loss is None and replicas() == 1:
@@ -462,6 +489,10 @@ class Recorder:
         with self._harmless("dead units"):
             self._read_units()
         self._note_missing()
+        if self._superseded("train_function"):
+            self.not_recorded["the rest of the run"] = (
+                "another train_function was put into its place, as `model.compile` does"
+            )
         if self.train_stream.batches:
             self._close("train")
         if self.validation_stream.batches:
