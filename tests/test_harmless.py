@@ -370,7 +370,7 @@ def test_a_metric_that_raises_when_it_is_reset():
     assert "apply" not in model.optimizer.__dict__
     gc.collect()
     assert set(model.__dict__) - before <= {"history", "_eval_epoch_iterator"}
-    assert doctor.record.fit.completed_epochs == 1
+    assert 1 <= doctor.record.fit.completed_epochs < 4
 
 
 def test_a_fit_in_a_thread():
