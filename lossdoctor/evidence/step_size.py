@@ -22,6 +22,8 @@ PLAIN_LIMIT = 2.0
 FAST_QUARTER = 0.75
 MANY_STEPS = 1000
 SHORT_TRAVEL = 1.0
+SETTLING, REPLACED = 100, 1.0
+"""A run shorter than it takes to settle is judged by wilder steps."""
 VANISHING = 0.01
 FIRST_RATIO = 0.03
 FIRST_RATIO_WITH_MEMORY = 0.01
@@ -152,6 +154,10 @@ class StepSize:
     def typical_leverage(self) -> float:
         """By how much the loss would change, to first order, if a kernel doubled."""
         return float(np.median(self.leverage))
+
+    def limit(self, usual: float) -> float:
+        """The update ratio beyond which steps are too large: `usual`, once a run can settle."""
+        return usual if self.total_steps > SETTLING else REPLACED
 
     def cut_short(self, scale: float, travel: float = SHORT_TRAVEL) -> bool:
         """Whether the run made few steps which, of a sound size each, moved the weights little.

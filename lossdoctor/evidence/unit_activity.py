@@ -109,6 +109,12 @@ class UnitActivity:
         """The hidden layer nearest to the head whose units are all dead: it cuts off the others."""
         return next((layer for layer in reversed(self.hidden) if layer.dead == 1), None)
 
+    @property
+    def killed(self) -> bool:
+        """Whether some hidden layer lost all of its units after an epoch that most were alive in:
+        only the steps can have taken them there."""
+        return any(layer.dead == 1 and layer.died is not None for layer in self.hidden)
+
     def above(self, share: float) -> tuple[LayerActivity, ...]:
         """The hidden layers with more than `share` of their units dead."""
         return tuple(layer for layer in self.hidden if layer.dead > share)

@@ -33,3 +33,6 @@ STUCK = frozenset(
     }
 )
 """Nothing, or nothing more, is learned."""
+
+RATES = frozenset({"high_learning_rate", "low_learning_rate", "unstable_learning_rate"})
+"""What is said of the learning rate itself."""

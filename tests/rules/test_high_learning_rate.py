@@ -5,7 +5,14 @@ import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import NonFiniteOrigin, OptimizerRecord
-from tests.records import findings_of, history_record, outcome_of, run_record, trained
+from tests.records import (
+    findings_of,
+    history_record,
+    outcome_of,
+    run_record,
+    trained,
+    unit_series,
+)
 
 SLUG = "high_learning_rate"
 FALLING = np.geomspace(1.2, 0.05, 20)
@@ -54,6 +61,22 @@ def test_silent_on_a_non_finite_loss_after_small_updates_or_from_the_data():
     origin = NonFiniteOrigin(epoch=1, step=16, source="inputs")
     poisoned = run_record(trained([1.0, np.nan], ratio=spike(0.5, 32)), non_finite=origin)
     assert not findings_of(SLUG, poisoned)
+
+
+def test_smaller_steps_count_where_a_living_layer_died():
+    hidden = trained(STUCK).model.layers[1].name
+    alive, dead = [0.1] + [1.0] * 9, [1.0] * 10
+    for peak, units, fires in (
+        (0.07, alive, True),
+        (0.04, alive, False),
+        (0.07, dead, False),
+        (0.07, [0.1] * 10, False),
+    ):
+        record = run_record(trained(STUCK, ratio=spike(peak)), units=unit_series({hidden: units}))
+        findings = findings_of(SLUG, record)
+        assert bool(findings) is fires
+        if fires:
+            assert findings[0].measurements[0].threshold == 0.05
 
 
 def test_fires_on_a_run_that_never_settles():
