@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.sample_size import is_discrete
 from lossdoctor.record.run import RunRecord
+
+MOST_PATTERNS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimpleModels:
     """`signal` is the best out-of-fold R² of ridge regression, nearest neighbors and a forest; on
     flattened images and sequences of the first two, or of a ridge regression on pooled features of
-    them, which a network must at least equal."""
+    them, which a network must at least equal; 1 for a `truth_table`."""
 
     signal: float
+    truth_table: bool = False
+    """Most patterns the discrete inputs can take stand in the data, none with two answers: all of
+    it can be learned, whatever simple models make of it."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
+        if _gives_back_an_input(record):
+            raise NotApplicable("the targets are the inputs, which any simple model copies")
+        if _is_truth_table(record):
+            return cls(signal=1.0, truth_table=True)
         names = ("signal",) if "signal" in record.probes else ("flat_signal", "pooled_signal")
         known = [record.probes[name] for name in names if name in record.probes]
         if not known:
             raise NotRecorded.of(record, "simple models", "they need 60 rows of numbers as input")
-        if _gives_back_an_input(record):
-            raise NotApplicable("the targets are the inputs, which any simple model copies")
         return cls(signal=max(known))
+
+
+def _is_truth_table(record: RunRecord) -> bool:
+    inputs = record.train.inputs if record.train else ()
+    if not all(is_discrete(summary) and len(summary.shape) == 1 for summary in inputs):
+        return False
+    repeated = max((summary.duplicate_fraction for summary in inputs), default=1.0)
+    if repeated and record.probes.get("conflicting_labels") != 0:
+        return False
+    patterns = math.prod(float(s.distinct) ** (s.shape[0] or 0) for s in inputs)
+    return sum(s.sampled_rows for s in inputs[:1]) * (1 - repeated) >= MOST_PATTERNS * patterns
 
 
 def _gives_back_an_input(record: RunRecord) -> bool:

@@ -9,7 +9,7 @@ from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.simple_models import SimpleModels
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Measurement, Severity, Stage
+from lossdoctor.finding import Severity, Stage
 from lossdoctor.rules._remedies.capacity import larger_model
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -30,9 +30,10 @@ class Underfitting(Rule):
 
     **How it is measured.** The share of what can be learned that the model has learned on its
     training rows (1 - errors ÷ errors of the most frequent class, or R²), against the best
-    out-of-fold R² of the three simple models on a sample of those rows; and by the slope of the
-    loss, so that a run that was merely cut short does not count: one whose validation loss rises
-    beyond a constant prediction's meanwhile was not.
+    out-of-fold R² of the three simple models on a sample of those rows, or 1 where the inputs are
+    a truth table: most of their patterns, none with two answers. And by the slope of the loss, so
+    that a run that was merely cut short does not count: one whose validation loss rises beyond a
+    constant prediction's meanwhile was not.
 
     **How to fix it.** More units or another hidden layer, relu, less regularization; where another
     finding explains this one, its remedy first.
@@ -80,14 +81,16 @@ class Underfitting(Rule):
             return
         yield self.finding(
             f"On its own training rows the model has learned {max(outcome.share, 0):.0%} of what "
-            f"can be learned, while a simple model explains {simple.signal:.0%} of the variance of "
-            "rows it has not seen.",
-            measurements=[
-                self.measure("shortfall", shortfall),
-                Measurement(name="simple model, out of fold", value=simple.signal, unit="R²"),
-            ],
+            f"can be learned, {_what_can_be(simple)}.",
+            measurements=[self.measure("shortfall", shortfall)],
             remedies=larger_model(setup),
         )
+
+
+def _what_can_be(simple: SimpleModels) -> str:
+    if simple.truth_table:
+        return "which is all: no pattern of the inputs comes with two answers"
+    return f"while a simple model explains {simple.signal:.0%} of the variance of unseen rows"
 
 
 def _by_heart(validation: Generalization | None, scale: LossScale | None) -> bool:

@@ -72,3 +72,27 @@ def test_copying_the_input_is_no_measure_for_an_autoencoder():
 def test_not_applicable_without_simple_models_or_a_finite_loss():
     assert "simple model" in outcome_of(SLUG, trained(FLAT, error_rate=0.4)).reason
     assert outcome_of(SLUG, fitted(0.4, 0.8, [1.0, np.nan])).status == "not_applicable"
+
+
+XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "fires"),
+    [
+        (XOR, [0, 1, 1, 0], True),
+        (XOR * 0.37, [0, 1, 1, 0], False),
+        (np.eye(4)[:, :3], [0, 1, 1, 0], True),
+        (np.eye(20), np.arange(20) % 2, False),
+    ],
+    ids=["XOR", "inputs that are no patterns", "half of the patterns", "few of them"],
+)
+def test_a_truth_table_can_be_learned_to_the_last_row(x, y, fires):
+    data = config_record(x=x, y=np.array(y)).train
+    record = trained(FLAT, error_rate=0.25)
+    pairing = record.train.pairing
+    found = findings_of(
+        SLUG, dataclasses.replace(record, train=dataclasses.replace(data, pairing=pairing))
+    )
+    assert bool(found) == fires
+    assert all("no pattern of the inputs comes with two answers" in f.message for f in found)
