@@ -72,15 +72,19 @@ class Underfitting(Rule):
             outcome.measured_by == "error_rate"
         ):
             raise NotApplicable("weights trade the frequent class's errors for the rare one's")
-        shortfall = simple.signal - outcome.share
-        if shortfall <= self.shortfall or outcome.share >= LEARNED:
+        share = outcome.share
+        if outcome.measured_by == "r2" and scale and scale.from_baseline:
+            # A loss that heeds far values little may be low where R², which they make up, is not.
+            share = max(share, 1 - scale.end)
+        shortfall = simple.signal - share
+        if shortfall <= self.shortfall or share >= LEARNED:
             return
         gain = curve.gain_ahead / scale.value if scale else 0.0
         falling = gain > STILL_GAINING and curve.tail.falls(SIGNIFICANCE)
         if falling and not _by_heart(validation, scale):
             return
         yield self.finding(
-            f"On its own training rows the model has learned {max(outcome.share, 0):.0%} of what "
+            f"On its own training rows the model has learned {max(share, 0):.0%} of what "
             f"can be learned, {_what_can_be(simple)}.",
             measurements=[self.measure("shortfall", shortfall)],
             remedies=larger_model(setup),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
@@ -11,7 +12,7 @@ from lossdoctor.evidence.simple_models import SimpleModels
 from lossdoctor.evidence.step_size import StepSize
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.budget import train_longer
+from lossdoctor.rules._remedies.budget import longer, train_longer
 from lossdoctor.rules._remedies.step_size import raise_rate
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -40,7 +41,8 @@ class Undertrained(Rule):
     p < 0.01; of single steps in a run of less than eight epochs): what half as many epochs again
     would gain, as a share of the distance from a constant prediction's loss to the floor.
 
-    **How to fix it.** More epochs; EarlyStopping with a validation set can end them in time.
+    **How to fix it.** More epochs; EarlyStopping with a validation set can end them in time. A
+    higher rate first where those would not move the weights by their own size either.
 
     **When it is wrong.** A loss that creeps on forever (a separable problem under cross-entropy)
     gains less than the threshold, and a model that already makes no errors is left alone. A run
@@ -100,8 +102,7 @@ class Undertrained(Rule):
             return
         if validation is not None and validation.since_best.rises(SIGNIFICANCE):
             return
-        # A straight line overshoots where the loss nears its floor.
-        gain = min(curve.gain_ahead / scale.value, scale.end / 2)
+        gain = _gain(curve.gain_ahead / scale.value, scale.end)
         cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
         # A longer run shows by its trend whether the loss was still on its way down.
         high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
@@ -124,12 +125,20 @@ class Undertrained(Rule):
             measurements.append(self.measure("travel", sizes.travel))
         learned = outcome is not None and outcome.share >= MOSTLY
         mostly = scale.end < (LEFT if learned else NEARLY_DOWN)
+        remedies = [train_longer(curve), *_faster(setup, sizes)]
+        if short and sizes is not None and sizes.travel * longer(curve) / epochs < self.travel:
+            remedies.reverse()
         yield self.finding(
             message,
             severity=Severity.INFO if mostly else None,
             measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
-            remedies=[train_longer(curve), *_faster(setup, sizes)],
+            remedies=remedies,
         )
+
+
+def _gain(linear: float, remaining: float) -> float:
+    """What is gained at the slope that gains `linear`, if it decays as the loss nears its floor."""
+    return remaining * -math.expm1(-linear / remaining) if remaining > 0 else 0.0
 
 
 def _faster(setup: Setup | None, sizes: StepSize | None) -> list[Remedy]:

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lossdoctor.record.run import TargetPairing
 from tests.records import config_record, findings_of, outcome_of, trained
 
 SLUG = "underfitting"
@@ -60,6 +61,14 @@ def test_weights_trade_the_errors_of_one_class_for_those_of_another():
     record = fitted(0.4, 0.8)
     weighted = dataclasses.replace(record, fit=dataclasses.replace(record.fit, class_weight=True))
     assert "weights trade" in outcome_of(SLUG, weighted).reason
+
+
+@pytest.mark.parametrize(("end", "fires"), [(0.5, True), (0.3, False)])
+def test_a_robust_loss_that_came_down_counts_where_far_values_make_up_the_variance(end, fires):
+    record = fitted(0.4, 0.8, np.full(30, end))
+    pairing = (TargetPairing(output=0, rows=8, r2=0.05),)
+    robust = dataclasses.replace(record.train, pairing=pairing)
+    assert bool(findings_of(SLUG, dataclasses.replace(record, train=robust))) is fires
 
 
 def test_copying_the_input_is_no_measure_for_an_autoencoder():

@@ -29,6 +29,21 @@ def test_fires_after_too_few_steps_to_have_learned_anything():
     assert finding.remedies[0].code == "epochs = 125"
 
 
+def test_a_higher_rate_comes_first_where_more_epochs_would_not_do_either():
+    slow = trained(np.full(500, 1.0), steps_per_epoch=1, ratio=1e-4, learning_rate=1e-3)
+    (finding,) = findings_of(SLUG, slow)
+    assert "learning_rate" in finding.remedies[0].code
+    assert finding.remedies[1].code == "epochs = 2500"
+
+
+def test_a_straight_line_below_the_floor_says_that_most_of_the_rest_will_go():
+    record = trained([1.1, 0.27], steps_per_epoch=100, error_rate=0.1)
+    record.steps.loss[:] = np.linspace(1.3, 0.16, 200)
+    (finding,) = findings_of(SLUG, record)
+    assert finding.severity is Severity.INFO
+    assert finding.measurements[0].value == pytest.approx(0.27, abs=0.05)
+
+
 def test_a_run_that_has_learned_most_of_its_task_is_worth_knowing():
     falling = np.linspace(1.2, 0.3, 20)
     (finding,) = findings_of(SLUG, trained(falling, error_rate=0.1))
