@@ -17,6 +17,7 @@ from lossdoctor.record.run import LayerRecord, RunRecord, WeightRecord
 # Sampling error of a standard deviation over n draws is 1/√(2n); 6 of these never happen by chance.
 _SAMPLING_ERRORS = 6.0
 _FEWEST_DRAWS = 20
+_FARTHEST_DRAW = 3.0
 _BOUNDED = frozenset({"sigmoid", "hard_sigmoid", "tanh", "softsign", "hard_tanh", "softmax"})
 COMPOUNDING = 2.0
 """Once one kernel is redrawn, so should be those this far outside: layers multiply."""
@@ -41,7 +42,7 @@ class Kernel:
     hidden: bool
     follows_its_law: bool | None
     """Whether it looks like a draw of its initializer; None where the law's scale is a free
-    choice or the kernel is too small to tell."""
+    choice, or the kernel is too small to tell and no bias is still at zero, as training ends."""
     recurrent: bool = False
     """Whether it carries a state from each time step to the next."""
 
@@ -207,7 +208,7 @@ def _kernel(layer: LayerRecord, weight: WeightRecord, *, hidden: bool) -> Kernel
         low=min(scales),
         high=max(scales),
         hidden=hidden,
-        follows_its_law=_follows_its_law(weight, fan_in, fan_out),
+        follows_its_law=_follows_its_law(weight, fan_in, fan_out, layer.bias),
     )
 
 
@@ -232,10 +233,15 @@ def _recurrent_kernels(layers: Sequence[LayerRecord]) -> Iterator[Kernel]:
                 )
 
 
-def _follows_its_law(weight: WeightRecord, fan_in: float, fan_out: float) -> bool | None:
+def _follows_its_law(
+    weight: WeightRecord, fan_in: float, fan_out: float, bias: WeightRecord | None = None
+) -> bool | None:
     law = (weight.initializer or "").removesuffix("Normal").removesuffix("Uniform")
     expected = _law_scales(fan_in, fan_out).get(law)
     draws = math.prod(weight.shape)
-    if expected is None or draws < _FEWEST_DRAWS:
+    if expected is None:
         return None
+    if draws < _FEWEST_DRAWS:
+        untouched = bias is not None and bias.abs_max == 0
+        return True if untouched and weight.abs_max <= _FARTHEST_DRAW * expected else None
     return abs(weight.std / expected - 1) <= _SAMPLING_ERRORS / math.sqrt(2 * draws)

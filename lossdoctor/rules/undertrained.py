@@ -137,8 +137,9 @@ class Undertrained(Rule):
 
 
 def _gain(linear: float, remaining: float) -> float:
-    """What is gained at the slope that gains `linear`, if it decays as the loss nears its floor."""
-    return remaining * -math.expm1(-linear / remaining) if remaining > 0 else 0.0
+    """A straight line overshoots the floor; a loss that decays at its slope nears it."""
+    decaying = -math.expm1(-max(linear, 0.0) / remaining) if remaining > 0 else 0.0
+    return min(linear, remaining * max(0.5, decaying))
 
 
 def _faster(setup: Setup | None, sizes: StepSize | None) -> list[Remedy]:

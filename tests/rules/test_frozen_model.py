@@ -40,6 +40,18 @@ def test_silent_on_a_trainable_model_and_on_a_pretrained_body():
     assert findings_of(SLUG, record(*layers, optimizer=trained)) == ()
 
 
+def test_a_kernel_too_small_to_tell_is_fresh_where_its_biases_are_still_zero():
+    def small(**of_bias):
+        made = frozen("a", 4, 2)
+        weights = tuple(
+            dataclasses.replace(w, **(of_bias if w.name == "bias" else {})) for w in made.weights
+        )
+        return record(dataclasses.replace(made, weights=weights), dense("head", 1, 4))
+
+    assert len(findings_of(SLUG, small())) == 1
+    assert findings_of(SLUG, small(mean=0.1, abs_max=0.2)) == ()
+
+
 def test_random_features_that_were_enough_are_information():
     base = record(frozen("a", 25, 20), dense("head", 1, 25))
     assert findings_of(SLUG, learned(base, 0.96))[0].severity is Severity.INFO

@@ -44,6 +44,11 @@ def test_a_straight_line_below_the_floor_says_that_most_of_the_rest_will_go():
     assert finding.measurements[0].value == pytest.approx(0.27, abs=0.05)
 
 
+def test_a_loss_that_rises_from_next_to_nothing_is_no_matter_of_epochs():
+    assert findings_of(SLUG, trained(np.linspace(1e-6, 0.01, 20))) == ()
+    assert outcome_of(SLUG, trained([1.0] * 10 + [1e-9] * 10)).status == "clear"
+
+
 def test_a_run_that_has_learned_most_of_its_task_is_worth_knowing():
     falling = np.linspace(1.2, 0.3, 20)
     (finding,) = findings_of(SLUG, trained(falling, error_rate=0.1))
