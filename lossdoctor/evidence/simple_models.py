@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
-
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.reconstruction import gives_back_an_input
 from lossdoctor.evidence.sample_size import is_discrete
 from lossdoctor.record.run import RunRecord
 
@@ -28,7 +27,7 @@ class SimpleModels:
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        if _gives_back_an_input(record):
+        if gives_back_an_input(record):
             raise NotApplicable("the targets are the inputs, which any simple model copies")
         if _is_truth_table(record):
             return cls(signal=1.0, truth_table=True)
@@ -48,16 +47,3 @@ def _is_truth_table(record: RunRecord) -> bool:
         return False
     patterns = math.prod(float(s.distinct) ** (s.shape[0] or 0) for s in inputs)
     return sum(s.sampled_rows for s in inputs[:1]) * (1 - repeated) >= MOST_PATTERNS * patterns
-
-
-def _gives_back_an_input(record: RunRecord) -> bool:
-    """Whether the targets are an input, up to noise: each column's mean within half a spread."""
-    return any(
-        given.shape == wanted.shape
-        and len(wanted.feature_std) > 1
-        and np.allclose(
-            given.feature_mean, wanted.feature_mean, rtol=0, atol=np.max(wanted.feature_std) / 2
-        )
-        for given in (record.train.inputs if record.train else ())
-        for wanted in (record.train.targets if record.train else ())
-    )

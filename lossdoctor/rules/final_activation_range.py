@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence._missing import NotApplicable
 from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
 from lossdoctor.evidence.output_head import NUMBER_LOSSES, LossFamily
+from lossdoctor.evidence.reconstruction import Reconstruction
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.finding import Finding, Measurement, Severity, Stage
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
+from lossdoctor.rules._remedies.data import scale_both
 from lossdoctor.rules._remedies.labels import agree, reaching
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -30,7 +33,8 @@ class FinalActivationRange(Rule):
     distinct values where there are few and from quantiles otherwise.
 
     **How to fix it.** A linear head for regression, with the targets standardized where they are
-    large; a tanh or linear head for hinge; a softplus for Poisson.
+    large; a tanh or linear head for hinge; a softplus for Poisson. Where a sigmoid gives back its
+    inputs, inputs and targets scaled into its range.
 
     **When it is wrong.** Targets scaled into the range (images in [0, 1] under a sigmoid, counts
     under a relu) pass. Layers after the activation that scale its output make its range unknown.
@@ -51,13 +55,15 @@ class FinalActivationRange(Rule):
         "beside what the other targets allow the model to learn.",
     )
 
-    def check(self, encoding: LabelEncoding) -> Findings:
+    def check(self, encoding: LabelEncoding, reconstruction: Reconstruction | None) -> Findings:
         known = [judged for judged in encoding.judged if judged.head.range is not None]
         if not known:
             raise NotApplicable("what the last layer can produce is not known")
         for judged in known:
             if not judged.head.single_unit_softmax and not judged.numbers_under_class_loss:
-                yield from self._out_of_reach(encoding.setup, judged)
+                first = _into_reach(encoding.setup, judged) if reconstruction else ()
+                for finding in self._out_of_reach(encoding.setup, judged):
+                    yield dataclasses.replace(finding, remedies=(*first, *finding.remedies))
 
     def _out_of_reach(self, setup: Setup, judged: Judged) -> Findings:
         low, high = judged.head.range or (-math.inf, math.inf)
@@ -100,3 +106,9 @@ class FinalActivationRange(Rule):
             layers=head.layer_names,
             remedies=[agree(setup, judged, *reaching(judged))],
         )
+
+
+def _into_reach(setup: Setup, judged: Judged) -> tuple[Remedy, ...]:
+    """Scale inputs and targets that are never negative, where the head gives back shares of 1."""
+    scalable = judged.head.range == (0, 1) and judged.labels.low >= 0
+    return (scale_both(setup, judged.labels.high),) if scalable else ()

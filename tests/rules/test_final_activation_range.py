@@ -23,6 +23,19 @@ def test_large_targets_get_a_linear_head_and_are_standardized(activation):
     assert '"activation": "linear"' in code
 
 
+def test_inputs_to_be_given_back_by_a_sigmoid_are_scaled_with_the_targets():
+    model = mlp(units=20, activation="sigmoid")
+    grey = np.random.default_rng(0).integers(0, 256, size=(200, 20)).astype(float)
+    record = config_record(model=model, loss="mean_squared_error", x=grey, y=grey)
+    (finding,) = findings_of("final_activation_range", record)
+    names = {"X": grey, "y": grey, "X_val": grey, "y_val": grey, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert names["X"].max() == names["y"].max() == 1
+    assert '"activation": "linear"' in finding.remedies[1].code
+    other = config_record(model=model, loss="mean_squared_error", x=grey, y=grey + 500)
+    assert "linear" in findings_of("final_activation_range", other)[0].remedies[0].code
+
+
 def test_standardized_targets_only_need_the_head():
     (finding,) = of("sigmoid", NORMAL)
     assert "targets lie outside" in finding.message

@@ -113,6 +113,18 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     return remedies
 
 
+def scale_both(setup: Setup, largest: float) -> Remedy:
+    """Bring inputs, and the targets that repeat them, into the range of a sigmoid."""
+    names = [*setup.sides("X"), *setup.sides("y")]
+    return Remedy(
+        text=f"Divide inputs and targets by {largest:g}: the targets are the inputs, and both then "
+        "lie between 0 and 1, as the sigmoid's answers and what the initial weights are made for.",
+        code="\n".join(
+            f'{name} = np.asarray({name}, dtype="float32") / {largest:g}' for name in names
+        ),
+    )
+
+
 def clip_inputs(place: str, setup: Setup) -> Remedy:
     """Draw in what lies beyond 99.8 % of the rows, then standardize."""
     return Remedy(
