@@ -15,7 +15,7 @@ from lossdoctor.finding import Severity
 from lossdoctor.record.assemble import RunAssembler
 from lossdoctor.record.journal import Journal
 from lossdoctor.record.lifetime import Interrupts, RunningFit
-from lossdoctor.record.recorder import AlreadyRecordedError, Recorder, brief
+from lossdoctor.record.recorder import Recorder, brief
 from lossdoctor.record.run import UNFINISHED, RunRecord
 from lossdoctor.report import Report
 from lossdoctor.report.live import LiveReport
@@ -299,10 +299,7 @@ class LossDoctor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is un
                 self._recorder.not_recorded["the rest of the run"] = (
                     f"recording ended early ({brief(error)})"
                 )
-            known = isinstance(error, AlreadyRecordedError)
-            self._warn(
-                f"stopped recording ({brief(error)})", "" if known else "Please report this."
-            )
+            self._warn(f"stopped recording ({brief(error)})", "Please report this.")
 
     @contextlib.contextmanager
     def _writing(self, path: str | os.PathLike[str] | None) -> Iterator[None]:

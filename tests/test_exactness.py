@@ -185,6 +185,12 @@ FAMILIES = {
     "train_step without compute_loss, eager": Family(
         build=own(OwnMetric), compile={"run_eagerly": True}
     ),
+    "train_step without compute_loss, XLA": Family(
+        build=own(OwnLoss), compile={"jit_compile": True}
+    ),
+    "train_step without compute_loss, steps_per_execution": Family(
+        build=own(OwnMetric), compile={"steps_per_execution": 3}
+    ),
     "train_step that logs a running mean": Family(build=own(OwnMetric)),
     "softmax": Family(
         build=classifier,

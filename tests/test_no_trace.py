@@ -236,6 +236,30 @@ def test_an_interrupt_between_the_hooks_leaves_no_trace_once_fit_is_gone(tmp_pat
     assert doctor.report.record.fit.completed_epochs == 2
 
 
+def test_a_fit_after_one_whose_exception_is_held_is_recorded():
+    """A notebook keeps the last exception, and with it the `fit` it came from."""
+
+    class Forgetful(keras.Sequential):
+        resets = 0
+
+        def reset_metrics(self):
+            self.resets += 1
+            if self.resets == 2:
+                raise Broken("on purpose")
+            super().reset_metrics()
+
+    model = Forgetful([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(Broken) as held:
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=[LossDoctor(verbose=0)])
+    doctor = LossDoctor(verbose=0)
+    model.fit(X, Y, epochs=3, verbose=0, callbacks=[doctor])
+    assert doctor.record.steps.total_steps == 9
+    assert "the rest of the run" not in doctor.record.not_recorded
+    assert held.value.args == ("on purpose",)
+    assert not {"compute_loss", "train_step", "evaluate"} & model.__dict__.keys()
+
+
 def test_a_doctor_used_again_is_not_disturbed_by_the_end_of_its_first_fit():
     doctor = LossDoctor(verbose=0)
     _, held = trained([doctor, Raises("on_epoch_end", Broken)])

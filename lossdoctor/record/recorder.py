@@ -57,10 +57,6 @@ _RECORDING: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictio
 _Pairs = list[tuple[Any, Any]]
 
 
-class AlreadyRecordedError(RuntimeError):
-    """Another recorder is attached to the model."""
-
-
 @dataclasses.dataclass
 class _Row:
     """What the step being traced on one replica has computed so far.
@@ -132,13 +128,12 @@ class Recorder:
     # Attaching -----------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions.
-
-        Raises:
-            AlreadyRecordedError: If another recorder has done so.
-        """
-        if _RECORDING.setdefault(id(self.model), self) is not self:
-            raise AlreadyRecordedError("another LossDoctor records this model already")
+        """Wrap `train_step`, `compute_loss`, `optimizer.apply` and the step functions."""
+        # Maybe of a `fit` that raised, kept alive by its exception: the newer one records.
+        if (other := _RECORDING.get(id(self.model))) is not None:
+            other.not_recorded["the rest of the run"] = "another LossDoctor records it"
+            other.detach()
+        _RECORDING[id(self.model)] = self
         if (steps := self.model.steps_per_execution) > 1:
             one = f"with steps_per_execution={steps}"
             for what in ("update norms", "curvature"):
@@ -488,11 +483,12 @@ class Recorder:
                 self._epoch_losses = Spread()
         with self._harmless("dead units"):
             self._read_units()
-        self._note_missing()
         if self._superseded("train_function"):
-            self.not_recorded["the rest of the run"] = (
-                "another train_function was put into its place, as `model.compile` does"
+            self.not_recorded.setdefault(
+                "the rest of the run",
+                "another train_function was put into its place, as `model.compile` does",
             )
+        self._note_missing()
         if self.train_stream.batches:
             self._close("train")
         if self.validation_stream.batches:
@@ -506,6 +502,8 @@ class Recorder:
                 mirror.backlog.close()
 
     def _note_missing(self) -> None:
+        if "the rest of the run" in self.not_recorded:
+            return
         raised = "the first step raised before it got that far" if self._failed else None
         if not self.steps:
             self.not_recorded.setdefault(
