@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.records import chain, dense, findings_of, layer, outcome_of, trained
+from tests.records import chain, dense, findings_of, layer, outcome_of, trained, weighted
 
 SLUG = "narrow_layer"
 FLAT = np.full(30, 0.6)
@@ -49,6 +49,16 @@ def test_a_pool_over_a_whole_picture_of_one_channel():
     assert '"pool": {"pool_size": 2, "strides": 2}' in finding.remedies[0].code
     (finding,) = findings_of(SLUG, run(pooled("GlobalMaxPooling2D"), signal=0.9))
     assert "32 channels or more" in finding.remedies[0].text
+
+
+def test_a_single_filter_at_a_single_position_gets_more_filters():
+    filters = weighted(layer("conv", "Conv2D", activation="relu", filters=1), 8, 8, 1, 1)
+    filters = dataclasses.replace(filters, output_shape=(None, 1, 1, 1))
+    model = chain(filters, dense("a", 16, 1), dense("head", 3, 16))
+    (finding,) = findings_of(SLUG, run(model, signal=0.9))
+    assert finding.layers == ("conv",)
+    assert '"conv": {"filters": 32}' in finding.remedies[0].code
+    assert "('conv' to 32 filters, 'a' to 64 units)" in finding.remedies[0].text
 
 
 def test_flattening_a_single_number_is_not_what_took_the_others():

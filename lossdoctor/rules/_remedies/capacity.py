@@ -9,6 +9,7 @@ from lossdoctor.rules._remedies.code import rebuild_code
 
 LARGER = 4
 LEAST_UNITS = 32
+_CONVOLUTIONS = {"Conv1D", "Conv2D", "Conv3D"}
 
 
 def learn_by_heart() -> Remedy:
@@ -51,25 +52,28 @@ def wider(setup: Setup, layer: LayerRecord) -> list[Remedy]:
 
 
 def larger_model(setup: Setup) -> list[Remedy]:
-    """Four times the units of the hidden layers, at least 32."""
+    """Four times the units of the hidden layers, at least 32; 32 filters where there are fewer."""
     heads = {output.layer for output in setup.model.outputs}
-    hidden = [
-        layer
-        for index, layer in enumerate(setup.model.layers)
-        if layer.class_name == "Dense" and index not in heads and layer.units
-    ]
-    if not hidden or setup.model.kind == "subclassed":
+    hidden = [x for i, x in enumerate(setup.model.layers) if i not in heads and x.units]
+    changes: dict[str, dict[str, int]] = {}
+    for layer in hidden:
+        if layer.class_name == "Dense":
+            changes[layer.name] = {"units": max(LEAST_UNITS, LARGER * (layer.units or 0))}
+        elif layer.class_name in _CONVOLUTIONS and (layer.units or 0) < LEAST_UNITS:
+            changes[layer.name] = {"filters": LEAST_UNITS}
+    if not changes or setup.model.kind == "subclassed":
         return [
             Remedy(
                 text="Give the model a (larger) hidden layer: Dense(64, activation='relu') before "
                 "its last one."
             )
         ]
-    changes = {x.name: {"units": max(LEAST_UNITS, LARGER * (x.units or 0))} for x in hidden}
-    shown = ", ".join(f"'{name}' to {new['units']}" for name, new in changes.items())
+    shown = ", ".join(
+        f"'{name}' to {size} {kind}" for name, new in changes.items() for kind, size in new.items()
+    )
     return [
         Remedy(
-            text=f"Enlarge the hidden layers ({shown} units): the inputs hold more than this "
+            text=f"Enlarge the hidden layers ({shown}): the inputs hold more than this "
             "model can take up.",
             code=rebuild_code(setup, changes),
         )
