@@ -2,6 +2,7 @@
 while the exception (and with it all that `fit` held) is still there."""
 
 import contextlib
+import linecache
 import signal
 import sys
 from pathlib import Path
@@ -37,7 +38,10 @@ class Strike:
     def __call__(self, frame, event, arg):
         if not frame.f_code.co_filename.startswith(WATCHED):
             return None
-        if event == "line":
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        # An interrupt just before Python leaves a `with` skips its end: TensorFlow would go on
+        # taping for the rest of the process, with or without the doctor.
+        if event == "line" and "GradientTape" not in text:
             self.lines.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
             if len(self.lines) - 1 == self.line:
                 sys.settrace(None)
