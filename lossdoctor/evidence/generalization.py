@@ -60,6 +60,8 @@ class Generalization:
     """Training and validation curves at the epochs that were validated.
 
     `rows` is the number of validation examples (None = unknown), `train_rows` of training ones.
+    `answers` is the share of right answers, or R², of the trained model on sampled training and
+    validation rows (None = not recorded).
     """
 
     epoch: NDArray[np.int64]
@@ -68,6 +70,7 @@ class Generalization:
     metric: MetricCurves | None
     rows: int | None
     train_rows: int | None
+    answers: tuple[float, float] | None
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -91,6 +94,7 @@ class Generalization:
             metric=_metric(history.logs, kept),
             rows=(record.validation.rows or None) if record.validation else None,
             train_rows=(record.train.rows or None) if record.train else None,
+            answers=_answers(record),
         )
 
     @property
@@ -205,14 +209,26 @@ class Generalization:
     def metric_worse(self, gap: float) -> bool | None:
         """Whether the validation metric fell since the best loss, or lies `gap` below training's.
 
-        Beyond two standard errors of a share over the validation examples. None without a metric
-        of which higher is better: the loss is all there is to judge by.
+        Beyond two standard errors of a share over the validation examples. Without a metric of
+        which higher is better, the recorded answers of the trained model are compared; None where
+        there are none either: the loss is all there is to judge by.
         """
         if self.metric is None or self.metric.sign < 0:
-            return None
+            return None if self.answers is None else self.answers[0] - self.answers[1] > gap
         error = STANDARD_ERRORS * self.metric_error
         dropped = (self.metric_drop or 0.0) > max(error, LEAST_DROP)
         return dropped or (self.metric_gap or 0.0) > gap + error
+
+
+def _answers(record: RunRecord) -> tuple[float, float] | None:
+    sides = [side.pairing if side else () for side in (record.train, record.validation)]
+    if any(len(pairing) != 1 for pairing in sides):
+        return None
+    shares = [
+        pairing.r2 if pairing.error_rate is None else 1 - pairing.error_rate for (pairing,) in sides
+    ]
+    train, validation = shares
+    return None if train is None or validation is None else (train, validation)
 
 
 def _metric(logs: dict[str, Floats], kept: NDArray[np.bool_]) -> MetricCurves | None:

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lossdoctor.record.run import TargetPairing
 from tests.records import findings_of, history_record, outcome_of, trained
 
 SLUG = "overfitting"
@@ -106,3 +107,22 @@ def test_history_alone():
 def test_silent_where_both_losses_rise():
     rising = np.r_[np.linspace(1.0, 0.5, 20), np.linspace(0.5, 0.68, 40)]
     assert not findings_of(SLUG, trained(rising, val_loss=rising + 0.05))
+
+
+@pytest.mark.parametrize(("wrong", "fires"), [(0.05, False), (0.25, True)])
+def test_without_a_metric_the_recorded_answers_tell_whether_decisions_got_worse(wrong, fires):
+    def paired(error_rate):
+        pairing = TargetPairing(output=0, rows=500, error_rate=error_rate, chance_error_rate=0.5)
+        return (pairing,)
+
+    rising = np.r_[np.geomspace(1.0, 0.1, 10), np.linspace(0.1, 0.3, 20)]
+    record = trained(np.geomspace(1.0, 0.01, 30), val_loss=rising)
+    found = findings_of(
+        SLUG,
+        dataclasses.replace(
+            record,
+            train=dataclasses.replace(record.train, pairing=paired(0.0)),
+            validation=dataclasses.replace(record.validation, pairing=paired(wrong)),
+        ),
+    )
+    assert bool(found) == fires

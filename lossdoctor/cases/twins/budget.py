@@ -44,7 +44,7 @@ BUDGET = (
             setting(callbacks=(_EARLY_EXIT,)),
             "EarlyStopping with patience 0 on an accuracy that moves in jumps",
             also_right=("undertrained",),
-            harm=lower(0.05),
+            harm=lower(0.02),
         ),
     ),
 )
