@@ -32,7 +32,7 @@ from lossdoctor.record.stream import DataStream, TensorStream
 from lossdoctor.record.summary import summarize
 
 PREDICTED_ROWS = 1024
-_BATCH = 128
+_FEWEST_AT_ONCE, _MOST_AT_ONCE = 16, 128
 _PROBED_ROWS = 256
 _PROBED_LAYERS = 48
 _ENTRIES_AT_ONCE = 2**18
@@ -75,7 +75,7 @@ def unknown_variables(model: keras.Model) -> list[Any]:
 
 
 def predict_rows(
-    model: keras.Model, inputs: Sequence[NDArray[Any]], structure: Any
+    model: keras.Model, inputs: Sequence[NDArray[Any]], structure: Any, at_once: int
 ) -> list[NDArray[Any]]:
     """The model's outputs for the given rows in inference mode, flat, as float64 or wider.
 
@@ -83,11 +83,12 @@ def predict_rows(
         model: A built model.
         inputs: Flat list of arrays, each `(rows, ...)`.
         structure: The nesting of the model's inputs, or None for a single array.
+        at_once: How many rows to predict in one go.
     """
     parts = []
     with untouched(model):
-        for start in range(0, len(inputs[0]), _BATCH):
-            batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in inputs]
+        for start in range(0, len(inputs[0]), at_once):
+            batch = [keras.ops.convert_to_tensor(a[start : start + at_once]) for a in inputs]
             outputs = model(pack(structure, batch), training=False)
             parts.append([np.asarray(output) for output in keras.tree.flatten(outputs)])
     return [np.concatenate(pieces) for pieces in zip(*parts)]
@@ -124,7 +125,9 @@ def measure_predictions(
     if not samples or any(sample is None or not len(sample) for sample in samples):
         raise ValueError("the inputs could not be sampled")
     rows = [sample[:PREDICTED_ROWS] for sample in samples if sample is not None]
-    predicted = predict_rows(model, rows, structure)
+    # No larger than the batches of training, for which there was memory.
+    at_once = int(np.clip(stream.batch_size or 0, _FEWEST_AT_ONCE, _MOST_AT_ONCE))
+    predicted = predict_rows(model, rows, structure, at_once)
     summaries = tuple(
         summarize(array, name=_name(outputs, i), row_order_known=False)
         for i, array in enumerate(predicted)
