@@ -1,6 +1,7 @@
 """Models with a `call`, a loss or a `train_step` of their own, for tests that train."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -67,3 +68,19 @@ class OwnMetric(OwnLoss):
     def logs(self, x, loss):
         self.average.update_state(loss, sample_weight=keras.ops.shape(x)[0])
         return {"loss": self.average.result()}
+
+
+def step_by_hand(model, x, y):
+    """One step of gradient descent without the optimizer; returns the loss."""
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x, y, model(x, training=True))
+    variables = model.trainable_variables
+    for variable, gradient in zip(variables, tape.gradient(loss, variables)):
+        variable.assign_sub(0.01 * gradient)
+    return loss
+
+
+def assert_same_variables(one, other):
+    """Of two models, or two optimizers: bit for bit."""
+    for a, b in zip(one.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=b.path)

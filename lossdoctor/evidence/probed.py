@@ -9,7 +9,7 @@ from typing import Literal, Self
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.label_encoding import LabelEncoding
 from lossdoctor.evidence.output_head import CLASS_LOSSES
-from lossdoctor.evidence.sample_size import is_discrete
+from lossdoctor.evidence.sample_size import holds_rules, is_discrete
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord, TensorSummary
 
@@ -88,11 +88,7 @@ class LinearReach:
         _require_table(record)
         if "linear_fit" not in record.probes:
             raise NotRecorded.of(record, "a linear fit", f"needs {_NO_TABLE}")
-        inputs = _inputs(record)
-        patterns = bool(inputs) and all(is_discrete(summary) for summary in inputs)
-        distinct = all(summary.duplicate_fraction == 0 for summary in inputs)
-        consistent = record.probes.get("conflicting_labels") == 0 or distinct
-        present = 1.0 if patterns and consistent else record.probes.get("signal")
+        present = 1.0 if holds_rules(record) else record.probes.get("signal")
         return cls(r2=record.probes["linear_fit"], present=present)
 
 

@@ -74,6 +74,14 @@ def _per_feature(inputs: tuple[TensorSummary, ...], rows: int) -> float | None:
     return rows / sum(widths) if widths else None
 
 
+def holds_rules(record: RunRecord) -> bool:
+    """Whether all inputs are discrete patterns, of which none comes with two different targets."""
+    inputs = record.train.inputs if record.train else ()
+    distinct = all(summary.duplicate_fraction == 0 for summary in inputs)
+    consistent = distinct or record.probes.get("conflicting_labels") == 0
+    return bool(inputs) and all(map(is_discrete, inputs)) and consistent
+
+
 def is_discrete(summary: TensorSummary) -> bool:
     """Patterns of two or three whole numbers, which may be all there are."""
     return summary.integral and 0 < summary.distinct <= _FEW_VALUES

@@ -8,7 +8,7 @@ from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.reconstruction import gives_back_an_input
-from lossdoctor.evidence.sample_size import is_discrete
+from lossdoctor.evidence.sample_size import holds_rules
 from lossdoctor.record.run import RunRecord
 
 MOST_PATTERNS = 0.5
@@ -40,10 +40,8 @@ class SimpleModels:
 
 def _is_truth_table(record: RunRecord) -> bool:
     inputs = record.train.inputs if record.train else ()
-    if not all(is_discrete(summary) and len(summary.shape) == 1 for summary in inputs):
+    if not holds_rules(record) or any(len(summary.shape) != 1 for summary in inputs):
         return False
-    repeated = max((summary.duplicate_fraction for summary in inputs), default=1.0)
-    if repeated and record.probes.get("conflicting_labels") != 0:
-        return False
+    repeated = max(summary.duplicate_fraction for summary in inputs)
     patterns = math.prod(float(s.distinct) ** (s.shape[0] or 0) for s in inputs)
-    return sum(s.sampled_rows for s in inputs[:1]) * (1 - repeated) >= MOST_PATTERNS * patterns
+    return inputs[0].sampled_rows * (1 - repeated) >= MOST_PATTERNS * patterns
