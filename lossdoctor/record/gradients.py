@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from lossdoctor.record.mirror import Mirror
 from lossdoctor.record.replicas import replicas
 
 
@@ -46,25 +44,19 @@ def entries(gradient: Any) -> Any:
     return tf.math.unsorted_segment_sum(gradient.values, positions, tf.size(rows))
 
 
-class SlicesMirror:
-    """The latest value of a sparse gradient, for the host to look at."""
-
-    def __init__(self, gradient: tf.IndexedSlices) -> None:
-        self._values = Mirror(gradient.values, jit=False)
-        self._indices = Mirror(gradient.indices, jit=False)
-
-    def write(self, gradient: tf.IndexedSlices) -> None:
-        """Remember `gradient`; runs inside the step."""
-        self._values.write(gradient.values)
-        self._indices.write(gradient.indices)
-
-    def add_to(self, entries: NDArray[Any], stride: int) -> None:
-        """Add each `stride`-th entry of the dense gradient, flat, to `entries`."""
-        values, rows = self._values.read(), self._indices.read()
-        values = values.reshape(len(rows), -1)
-        places = rows[:, np.newaxis].astype(np.int64) * values.shape[1] + np.arange(values.shape[1])
-        sampled = places % stride == 0
-        np.add.at(entries, places[sampled] // stride, values[sampled].astype(entries.dtype))
+def sampled_entries(values: Any | None, stride: int, count: int) -> Any:
+    """Each `stride`-th of the entries of `values`, `count` in all; zeros for None."""
+    if values is None:
+        return tf.zeros([count])
+    if not isinstance(values, tf.IndexedSlices):
+        flat = tf.reshape(values, [-1])
+        return tf.cast(flat if stride == 1 else flat[::stride], tf.float32)
+    rows = tf.cast(values.indices, tf.int64)[:, tf.newaxis]
+    width = math.prod(values.values.shape[1:])
+    places = rows * width + tf.range(width, dtype=tf.int64)
+    sampled = places % stride == 0
+    found = tf.cast(tf.reshape(values.values, [-1, width])[sampled], tf.float32)
+    return tf.math.unsorted_segment_sum(found, places[sampled] // stride, count)
 
 
 def _apart(tensor: Any) -> Any:

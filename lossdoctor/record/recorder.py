@@ -1,10 +1,9 @@
 """The recorder: measures a run from inside Keras' compiled step without changing it.
 
-Inside the step only what cannot be had otherwise: the batch's true loss, one squared norm per
-gradient, which units got a gradient, and references to the batch. Everything else happens on the
-host between steps: at sampled steps the weights are compared before and after; during the first
-pass over the data the batches are streamed into summaries. Rings inside the step are read once
-per epoch.
+Every step writes its batch's true loss, notes which units got a gradient, and leaves references to
+the batch. Sampled steps, and those whose loss jumps or is not finite, look at gradients, weights
+and updates, too. All this happens inside the step, into rings that are read once per epoch; during
+the first pass over the data the host streams the batches into summaries.
 """
 
 from __future__ import annotations
@@ -23,23 +22,20 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lossdoctor.record.gradient_watch import GradientWatch
 from lossdoctor.record.gradients import beside, loss_scale, skips_steps
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.logged_loss import LoggedLoss
 from lossdoctor.record.mirror import BatchMirror
-from lossdoctor.record.replay import Replay, is_eager, replay
+from lossdoctor.record.replay import Replay, replay
 from lossdoctor.record.replicas import replica, replicas, summed
 from lossdoctor.record.ring import Ring
 from lossdoctor.record.spread import Spread
-from lossdoctor.record.step_probe import DetailSample, StepProbe
+from lossdoctor.record.step_probe import BURST, DENSE_STEPS, Look, StepProbe, total
 from lossdoctor.record.stream import DataStream
-from lossdoctor.record.unit_watch import UnitWatch, watched_units
+from lossdoctor.record.unit_watch import UnitTally, UnitWatch, watched_units
 
-DENSE_STEPS = 32
-"""Every step up to this one is measured in detail."""
 DETAIL_SAMPLES = 192
-"""How many detailed samples a record keeps."""
+"""How many looks at gradients, weights and updates a record keeps."""
 STEP_SAMPLES = 4096
 """How many steps a record keeps losses and global gradient norms of."""
 STREAMED_BATCHES = 256
@@ -48,7 +44,6 @@ only counted."""
 _STREAM_STRIDE = 8
 RESCUED_BATCHES, RESCUED_ROWS = 32, 512
 """How much data is looked at when the very first steps raise."""
-_RING_ENTRIES = 2**19
 _ABSENT = object()
 _RECORDING: weakref.WeakValueDictionary[int, Recorder] = weakref.WeakValueDictionary()
 """Who records which model, by its id."""
@@ -61,12 +56,13 @@ _Pairs = list[tuple[Any, Any]]
 class _Row:
     """What the step being traced on one replica has computed so far.
 
-    `loss` is followed by the sums of inputs, targets and predictions. `applied` holds the gradients
-    given to the model's optimizer, each with its variable, then the learning rate and the loss
-    scale; `applications` counts what all optimizers of the model were given.
+    `data` are the tensors of inputs, targets and predictions. `applied` holds the gradients given
+    to the model's optimizer, each with its variable, then the learning rate and the loss scale;
+    `applications` counts what all optimizers of the model were given.
     """
 
-    loss: list[Any] | None = None
+    loss: Any | None = None
+    data: list[list[Any]] = dataclasses.field(default_factory=lambda: [[], [], []])
     applied: tuple[_Pairs, Any, Any | None] | None = None
     applications: int = 0
     graph: Any = dataclasses.field(default_factory=tf.compat.v1.get_default_graph)
@@ -101,29 +97,33 @@ class Recorder:
         self.epoch = 0
         self.step = 0
         self.steps: list[NDArray[Any]] = []
-        self.details: list[DetailSample] = []
+        self.details: list[Look] = []
         self.dead_units: list[tuple[int, NDArray[Any]]] = []
         self.epoch_loss_std: list[float] = []
-        self.first_bad: tuple[int, int, NDArray[Any], NDArray[Any]] | None = None
+        self.first_bad: tuple[int, int, float, Look | None] | None = None
+        """Epoch, step and loss of the first numbers that were not finite, and what a look gave."""
         self.replayed: Replay | None = None
-        self._remembered: int | None = None
+        self.connected: list[bool] = []
+        """Which variables got a gradient; empty before the first step that showed any."""
+        self._held_at: int | None = None
         self._failed = False
         self._on_first_step = on_first_step
         self._primed = False
         self._on_failure = on_failure
         self._jit = bool(getattr(model, "jit_compile", False))
+        self._per_call = max(1, int(getattr(model, "steps_per_execution", 1)))
         self._phase: str | None = None
         self._streaming = {"train": True, "validation": True}
-        self._detail_stride = max(DENSE_STEPS, 3 * (planned_steps or 0) // DETAIL_SAMPLES)
-        self._last_detail = -2
+        self._stride = max(DENSE_STEPS, BURST * (planned_steps or 0) // DETAIL_SAMPLES)
         self._epoch_losses = Spread()
         self._functions: dict[str, Any] = {}
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
         self._ring: Ring | None = None
         self._rows: dict[int, _Row] = {}
-        self._gradients: GradientWatch | None = None
+        self._tally: UnitTally | None = None
         self._probe: StepProbe | None = None
-        self._drained_at = 0
+        self._next_look, self._drain_at = 0, 0
+        self._awaited = bool(tf.config.list_logical_devices("GPU"))
 
     # Attaching -----------------------------------------------------------------------------
 
@@ -134,14 +134,10 @@ class Recorder:
             other.not_recorded["the rest of the run"] = "another LossDoctor records it"
             other.detach()
         _RECORDING[id(self.model)] = self
-        if (steps := self.model.steps_per_execution) > 1:
-            one = f"with steps_per_execution={steps}"
-            for what in ("update norms", "curvature"):
-                self.not_recorded[what] = f"{one} the host sees the weights every {steps} steps"
-            if self._jit:
-                self.not_recorded["data of every batch"] = (
-                    f"{one} under XLA the host sees every {steps}th batch"
-                )
+        if self._jit and (steps := self.model.steps_per_execution) > 1:
+            self.not_recorded["data of every batch"] = (
+                f"with steps_per_execution={steps} under XLA the host sees every {steps}th batch"
+            )
         if all(layer.built for layer in self.model._flatten_layers()):
             self._open()
             self._prime()
@@ -231,16 +227,21 @@ class Recorder:
             self.not_recorded["batch losses"] = f"{several}, maybe of several losses"
             self.not_recorded["gradient norms"] = several
             return
-        numbers: list[Any] = []
-        vector = None
+        self._open()
+        assert self._ring is not None and self._tally is not None and self._probe is not None  # noqa: PT018
+        gradients, rate, scale = [None] * len(self.variables), math.nan, None
         if row.applied is not None:
             with self._harmless("gradient norms"):
-                numbers, vector = self._see_gradients(*row.applied)
-        self._open()
-        if vector is None:
-            vector = np.full(2 + len(self.variables), np.nan)
-        if self._ring is not None and row.loss is not None and replica() == 0:
-            self._ring.write(tf.concat([tf.stack([*row.loss, *numbers]), vector], 0))
+                gradients, rate, scale = self._applied(*row.applied)
+        if replica() != 0:
+            return
+        number, always = self._ring.number, replicas() > 1 or skips_steps(self.optimizer)
+        with self._harmless("gradient norms"):
+            sound = self._tally.see(gradients)
+            if row.loss is not None:
+                self._probe.see(number, row.loss, sound, row.data, gradients, scale, always=always)
+        if row.loss is not None:
+            self._ring.write(tf.stack([row.loss, rate]), number)
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         if self._phase is None:
@@ -254,9 +255,11 @@ class Recorder:
                 self.traced_shapes = [tuple(leaf.shape) for leaf in flat]
         mirrors[replica()].write(x, y, weight)
         if self._phase == "train" and loss is not None:
-            # A sum is finite exactly when all its terms are (short of overflow): one cheap pass.
-            totals = summed([tf.cast(loss, tf.float32), _total(x), _total(y), _total(y_pred)])
-            self._rows[replica()].loss = totals
+            row, data = self._rows[replica()], [_floating(part) for part in (x, y, y_pred)]
+            (row.loss,) = summed([tf.cast(loss, tf.float32)])
+            # What replicas hold they have to add up at once.
+            alone = replicas() == 1
+            row.data = data if alone else [[sum_] for sum_ in summed([total(d) for d in data])]
 
     def _recording_apply(self, apply: Callable[..., Any], own: bool) -> Callable[..., Any]:
         """`own`: of the model's own optimizer, not of a second one."""
@@ -289,37 +292,29 @@ class Recorder:
         if self._probe is not None and variables is None:
             return
         self.variables = list(variables or self.model.trainable_variables)
-        self._remembered = None
-        width = 6 + len(self.variables)
+        self._held_at = None
         with tf.init_scope():
-            units = watched_units(self.model, self.variables)
-            self._gradients = GradientWatch(self.variables, units, self._jit)
-            self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, STEP_SAMPLES)), width)
-            self._probe = StepProbe(self.variables, self._gradients)
+            self._tally = UnitTally(watched_units(self.model, self.variables))
+            self._ring = Ring(STEP_SAMPLES, 2)
+            self._probe = StepProbe(self.variables)
 
     def _prime(self) -> None:
         """Look at the model for the first time: before the first step where it is built by then.
         A model built by its first step only gets its variables' values while that step runs."""
-        if not self._primed:
-            self._primed = True
-            self._on_first_step()
-            if self._probe is not None:
-                self._probe.remember()
-                self._remembered = self.step
+        self._primed = True
+        self._on_first_step()
+        if self._probe is not None and self.step == 0:
+            self._probe.start()
 
-    def _see_gradients(self, pairs: _Pairs, rate: Any, scale: Any | None) -> tuple[list[Any], Any]:
+    def _applied(self, pairs: _Pairs, rate: Any, scale: Any | None) -> tuple[Any, Any, Any]:
         gradients = {id(variable): gradient for variable, gradient in pairs}
-        self._open()
         trained = [v for v in self.variables if id(v) in gradients]
         if 0 < len(trained) < len(self.variables):
             self._open(trained)
-        assert self._gradients is not None
         found = [gradients[id(v)] for v in trained]
+        self.connected = [gradient is not None for gradient in found]
         kept = summed([None if g is None else beside(g, self._jit) for g in found])
-        if replica() != 0:
-            return [], None
-        numbers, vector = self._gradients.see(kept, scale)
-        return [rate, 1.0 if scale is None else scale, *numbers], vector
+        return kept, rate, scale
 
     @contextlib.contextmanager
     def _harmless(self, what: str) -> Iterator[None]:
@@ -327,7 +322,10 @@ class Recorder:
         try:
             yield
         except Exception as error:
-            self.not_recorded.setdefault(what, f"recording failed ({brief(error)})")
+            self._note(what, error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        self.not_recorded.setdefault(what, f"recording failed ({brief(error)})")
 
     # Around the step -----------------------------------------------------------------------
 
@@ -335,9 +333,9 @@ class Recorder:
         def observed(iterator: Any) -> Any:
             outer, self._phase = self._phase, phase
             try:
-                if phase == "train" and self._wants_detail(self.step):
+                if phase == "train" and self.step >= self._next_look:
                     with self._harmless("update norms"):
-                        self._before_step()
+                        self._ask()
                 logs = function(iterator)
             except (StopIteration, tf.errors.OutOfRangeError):
                 raise
@@ -347,8 +345,14 @@ class Recorder:
                 raise
             finally:
                 self._phase = outer
-            with self._harmless("data statistics"):
-                self._after_step(phase, logs)
+            # Small steps feel every microsecond: no context manager.
+            try:
+                if phase == "train":
+                    self._after_step(logs)
+                if self._streaming[phase]:
+                    self._stream(phase)
+            except Exception as error:
+                self._note("data statistics", error)
             return logs
 
         return observed
@@ -375,60 +379,59 @@ class Recorder:
                 _rescue(stream, iterator)
         self._on_failure(error)
 
-    def _wants_detail(self, step: int) -> bool:
-        return step < DENSE_STEPS or step % self._detail_stride < 2
+    def _wants_look(self, step: int) -> bool:
+        return step < DENSE_STEPS or step % self._stride < self._per_call + BURST - 1
 
-    def _before_step(self) -> None:
-        fresh = self._last_detail == self.step - 1
-        if self._primed and self._probe and not fresh:
-            self._probe.remember()
-            self._remembered = self.step
+    def _ask(self) -> None:
+        """Ask for looks at the steps to come, and keep the weights for a replay."""
+        dense = self.step < DENSE_STEPS
+        self._next_look = self.step + 1 if dense else self._stride * (self.step // self._stride + 1)
+        if self._probe is None:
+            return
+        if not dense:
+            self._probe.ask(BURST)
+        elif not self._probe.asked:
+            self._probe.ask(DENSE_STEPS - self.step)
+        self._probe.hold()
+        self._held_at = self.step
 
-    def _after_step(self, phase: str, logs: Any) -> None:
-        if phase == "train" and self.replayed is None and self._broken(logs):
+    def _after_step(self, logs: Any) -> None:
+        if self.replayed is None and self._broken(logs):
             with self._harmless("where numbers stopped being finite"):
                 self._replay()
-        if self._streaming[phase]:
-            self._stream(phase)
-        if phase != "train":
-            return
-        single = self.model.steps_per_execution == 1
-        self.step = self.step + 1 if single else self._steps_executed()
-        if self._remembered is not None and self._probe and self._wants_detail(self.step - 1):
-            self.details.append(self._probe.compare(self.step - 1, single=single))
-            self._last_detail = self.step - 1
-            self._remembered = self.step
-        self._prime()
-        if self._ring is not None:
-            unread = self.step - self._drained_at
-            if unread >= self._ring.rows - self.model.steps_per_execution:
-                self._drain()
+        self.step = self.step + 1 if self._per_call == 1 else self._steps_executed()
+        if not self._primed:
+            self._prime()
+        if self.step >= self._drain_at:
+            self._drain()
 
     def _broken(self, logs: Any) -> bool:
         """Whether the running loss is not finite. On a CPU it is there to be looked at; a GPU would
         have to be waited for, which only sampled steps are worth."""
         loss: Any = logs.get("loss") if isinstance(logs, dict) else None
-        if not is_eager(loss):
+        if loss is None or (self._awaited and not self._wants_look(self.step)):
             return False
-        near = "CPU" in loss.device or self._wants_detail(self.step)
-        return near and not math.isfinite(loss)
+        try:
+            return not math.isfinite(loss)
+        except (TypeError, ValueError):
+            return False
 
     def _replay(self) -> None:
         if self.train_mirror is None:
             return
-        known = self._probe is not None and self._remembered is not None
+        held = self._probe is not None and self._held_at is not None
         self.replayed = replay(
             self.model,
             self.train_mirror,
-            self._probe.weights_before() if self._probe and known else None,
-            step=self.step + max(1, self.model.steps_per_execution) - 1,
-            age=self.step - (self._remembered or 0),
+            self._probe.held() if self._probe and held else None,
+            step=self.step + self._per_call - 1,
+            age=self.step - (self._held_at or 0),
         )
 
     def _steps_executed(self) -> int:
         """The last execution of an epoch may hold fewer steps than the others."""
         written = 0 if self._ring is None else self._ring.written
-        return written or self.step + self.model.steps_per_execution
+        return written or self.step + self._per_call
 
     def _stream(self, phase: str) -> None:
         mirrors = self._mirrors[phase]
@@ -459,14 +462,9 @@ class Recorder:
         return next(iter(self._mirrors["validation"]), None)
 
     @property
-    def connected(self) -> list[bool]:
-        """Which variables got a gradient; empty before the first step that showed any."""
-        return [] if self._gradients is None else self._gradients.connected
-
-    @property
     def units(self) -> Sequence[UnitWatch]:
         """The layers whose dead units are counted."""
-        return [] if self._gradients is None else self._gradients.units
+        return [] if self._tally is None else self._tally.units
 
     # Reading -------------------------------------------------------------------------------
 
@@ -517,60 +515,58 @@ class Recorder:
             )
 
     def _drain(self) -> None:
-        self._drained_at = self.step
-        if self._ring is None or self._gradients is None:
+        if self._ring is None or self._probe is None:
             return
+        self._drain_at = self.step + min(self._ring.rows, self._probe.rows) - self._per_call
         numbers, rows = self._ring.drain()
+        looks = {look.step: look for look in self._probe.drain()}
         if not len(numbers):
             return
-        losses, (rates, scales) = rows[:, :4], rows[:, 4:6].T
-        gradients = self._gradients.norms(rows[:, 6:]) / scales[:, np.newaxis]
-        self._epoch_losses.add(losses[:, 0])
-        for detail in self.details:
-            if detail.gradient is None and numbers[0] <= detail.step <= numbers[-1]:
-                # A view would keep every row of the ring alive.
-                detail.gradient = gradients[detail.step - numbers[0]].copy()
-        connected = gradients[:, np.flatnonzero(self.connected)]
-        total, finite = np.full(len(numbers), np.nan), np.ones(len(numbers), dtype=bool)
-        if connected.shape[1]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = np.sqrt(np.square(connected).sum(axis=1))
-            finite = np.isfinite(connected).all(axis=1)
-        self._note_first_bad(numbers, losses, gradients, finite)
+        losses, rates = rows.T
+        self._epoch_losses.add(losses)
+        norms, finite = np.full(len(numbers), np.nan), np.ones((len(numbers), 4), dtype=bool)
+        for look in looks.values():
+            if look.follows and self._wants_look(look.step):
+                self.details.append(look)
+            if 0 <= (row := look.step - numbers[0]) < len(numbers):
+                norms[row] = look.norm
+                finite[row] = look.finite
+        self._note_first_bad(numbers, losses, finite, looks)
         epoch = np.full(len(numbers), self.epoch)
-        columns = [numbers, epoch, losses[:, 0], rates, total]
-        flags = [np.isfinite(losses[:, i]) for i in (1, 2, 3)]
-        self.steps.append(np.column_stack([*columns, *flags, finite]))
+        self.steps.append(np.column_stack([numbers, epoch, losses, rates, norms, finite]))
         self._thin()
 
     def _note_first_bad(
         self,
         numbers: NDArray[Any],
         losses: NDArray[Any],
-        gradients: NDArray[Any],
         finite: NDArray[Any],
+        looks: dict[int, Look],
     ) -> None:
-        bad = ~np.isfinite(losses).all(axis=1) | (~finite & (not skips_steps(self.optimizer)))
+        gradients = finite[:, 3] | skips_steps(self.optimizer)
+        bad = ~(np.isfinite(losses) & finite[:, :3].all(axis=1) & gradients)
         if self.first_bad is None and bad.any():
             index = int(np.argmax(bad))
-            row = losses[index].copy(), gradients[index].copy()
-            self.first_bad = (self.epoch, int(numbers[index]), *row)
+            step = int(numbers[index])
+            self.first_bad = (self.epoch, step, float(losses[index]), looks.get(step))
 
     def _thin(self) -> None:
         if sum(map(len, self.steps)) > 2 * STEP_SAMPLES:
             rows = np.concatenate(self.steps)
             early, late = STEP_SAMPLES // 8, STEP_SAMPLES // 8
             middle = rows[early:-late]
-            stride = -(-len(middle) // (STEP_SAMPLES // 2))
-            self.steps = [rows[:early], middle[::stride], rows[-late:]]
+            looked = middle[np.isfinite(middle[:, 4])]
+            every, each = _evenly(middle, 3 * STEP_SAMPLES // 8), _evenly(looked, STEP_SAMPLES // 8)
+            kept = np.unique(np.concatenate([every, each]), axis=0)
+            self.steps = [rows[:early], kept, rows[-late:]]
         if len(self.details) > DETAIL_SAMPLES:
-            self._detail_stride *= 2
+            self._stride *= 2
             self.details = [
-                d for d in self.details if self._wants_detail(d.step) or d is self.details[-1]
+                d for d in self.details if self._wants_look(d.step) or d is self.details[-1]
             ]
 
     def _read_units(self) -> None:
-        dead = self._gradients.dead_units() if self._gradients is not None and self.step else None
+        dead = self._tally.dead() if self._tally is not None and self.step else None
         if dead is not None:
             self.dead_units.append((self.epoch, dead))
 
@@ -611,13 +607,17 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[:200]}"
 
 
-def _total(tensors: Any) -> Any:
-    """The sum over all floating-point leaves, as a float32 scalar."""
-    sums = [
-        tf.cast(tf.reduce_sum(leaf), tf.float32)
+def _floating(tensors: Any) -> list[Any]:
+    """The dense floating-point tensors in a nested structure."""
+    return [
+        leaf
         for leaf in keras.tree.flatten(tensors)
         if tf.is_tensor(leaf)
         and not isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor))
         and leaf.dtype.is_floating
     ]
-    return tf.add_n(sums) if sums else tf.constant(0.0)
+
+
+def _evenly(rows: NDArray[Any], at_most: int) -> NDArray[Any]:
+    """Every so many of `rows`."""
+    return rows[:: max(1, -(-len(rows) // at_most))]

@@ -18,12 +18,17 @@ class Ring:
         self._count = tf.Variable(np.int64(0), trainable=False)
         self._read = 0
 
-    def write(self, row: Any) -> None:
-        """Append one row; runs inside the step."""
-        self._values.scatter_update(tf.IndexedSlices(row, self._count % self.rows))
+    def write(self, row: Any, number: Any) -> None:
+        """Append one row, whose `number` it is; runs inside the step."""
+        self._values.scatter_update(tf.IndexedSlices(row, number % self.rows))
         # The step that finds a dataset of unknown length exhausted computes no row.
         with tf.control_dependencies([row]):
             self._count.assign_add(1, read_value=False)
+
+    @property
+    def number(self) -> Any:
+        """The number of the next row; runs inside the step."""
+        return self._count.read_value()
 
     @property
     def written(self) -> int:

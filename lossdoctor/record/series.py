@@ -43,7 +43,7 @@ def step_series(recorder: Recorder) -> StepSeries | None:
 
 
 def variable_series(recorder: Recorder) -> VariableSeries | None:
-    details = [d for d in recorder.details if d.gradient is not None]
+    details = recorder.details
     if not recorder.connected or (not details and any(recorder.connected)):
         return None
     layers, depth = _owners(recorder)
@@ -64,9 +64,8 @@ def variable_series(recorder: Recorder) -> VariableSeries | None:
     )
 
 
-def _stacked(rows: Sequence[NDArray[Any] | None], recorder: Recorder) -> NDArray[Any]:
-    known = [row for row in rows if row is not None]
-    return np.stack(known) if known else np.empty((0, len(recorder.variables)))
+def _stacked(rows: Sequence[NDArray[Any]], recorder: Recorder) -> NDArray[Any]:
+    return np.stack(rows) if rows else np.empty((0, len(recorder.variables)))
 
 
 def _owners(recorder: Recorder) -> tuple[list[str], list[int]]:
@@ -98,8 +97,9 @@ def non_finite_origin(recorder: Recorder, initial: ModelRecord) -> NonFiniteOrig
     for layer in initial.layers:
         if any(not np.isfinite(weight.mean) for weight in layer.weights):
             return NonFiniteOrigin(epoch=0, step=0, source="weights", layer=layer.name)
-    epoch, step, (loss, inputs, targets, outputs), gradients = recorder.first_bad
-    bad = np.flatnonzero(~np.isfinite(gradients) & np.asarray(recorder.connected))
+    epoch, step, loss, look = recorder.first_bad
+    inputs, targets, outputs = (0.0, 0.0, 0.0) if look is None else look.data
+    bad = np.flatnonzero([] if look is None else ~np.isfinite(look.gradient) & look.connected)
     seen = recorder.replayed
     if seen is None or seen.step != step:
         seen = Replay(step=step)

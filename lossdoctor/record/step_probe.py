@@ -1,54 +1,87 @@
-"""Compare weights and gradients before and after single steps.
+"""Look closely at some steps from inside them: gradients, weights, updates, the data's sums.
 
-The host does it in NumPy: to trace TensorFlow functions for it takes longer than all comparisons
-of a short run together, and of a large model a sample of the entries tells as much.
+A step in which nobody looks pays for one operation. All numbers of a look go into one row of a
+ring, which the host reads once in a while.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lossdoctor.record.gradient_watch import GradientWatch
-from lossdoctor.record.gradients import SlicesMirror
-from lossdoctor.record.mirror import Mirror, peek
+from lossdoctor.record.gradients import entries, sampled_entries
+from lossdoctor.record.mirror import peek
 from lossdoctor.record.replicas import own_copy
+from lossdoctor.record.ring import Ring
 
-SAMPLED_ENTRIES = 2**17
+DENSE_STEPS = 32
+"""Every step up to this one is looked at."""
+BURST = 3
+"""So many steps in a row tell the update of the last two, and the curvature along one."""
+JUMP = 3.0
+"""A batch whose loss is this many times that of the batch last looked at is looked at, too."""
+SAMPLED_ENTRIES = 2**15
 """Models with more parameters are compared on about this many of them, evenly spread."""
-_WHOLE, _FEWEST = 4096, 2048
+_WHOLE, _FEWEST = 1024, 512
 """Variables up to this size are compared entry by entry in models of any size; of larger ones at
 least so many entries."""
+_BLOCK = 32
+_RING_ENTRIES, _MOST_ROWS = 2**19, 4096
+_HALF = 2**20
+"""Steps are written as two numbers below this one: float32 counts to 2**24 only."""
 
 
 @dataclasses.dataclass(kw_only=True)
-class DetailSample:
-    """What the comparison of the weights before and after one step gave.
+class Look:
+    """What a look at one step gave.
 
-    `gradient`, `weight` and `update` are norms, shape `(variables,)`; `gradient` is None until the
-    ring has been read. `update` is NaN where several steps lie between the two looks.
+    `data` are the sums of inputs, targets and predictions, finite exactly when all they add up is.
+    `gradient`, `weight` and `update` are norms, shape `(variables,)`, `zeros` shares of the
+    gradients' entries. Variables that are not `connected` have no gradient: it is NaN. `follows`:
+    the step before was looked at, too; else `update` is NaN. The curvature is NaN unless the two
+    before were.
     """
 
     step: int
-    gradient: NDArray[Any] | None = None
+    data: NDArray[Any]
+    connected: NDArray[Any]
+    gradient: NDArray[Any]
     weight: NDArray[Any]
     update: NDArray[Any]
     zeros: NDArray[Any]
-    curvature: float = np.nan
-    curvature_norm: float = np.nan
+    follows: bool
+    curvature: float = math.nan
+    curvature_norm: float = math.nan
+
+    @property
+    def finite(self) -> NDArray[Any]:
+        """Whether inputs, targets, predictions and all gradients are."""
+        gradients = np.isfinite(self.gradient) | ~self.connected
+        return np.append(np.isfinite(self.data), gradients.all())
+
+    @property
+    def norm(self) -> float:
+        """The norm of all gradients together; NaN where there are none."""
+        if not self.connected.any():
+            return math.nan
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.sqrt(np.square(self.gradient[self.connected]).sum()))
 
 
 class StepProbe:
-    """Compares weights and gradients between sampled steps."""
+    """Looks at steps on request, and where the loss jumps or a number is not finite.
 
-    def __init__(self, variables: Sequence[Any], gradients: GradientWatch) -> None:
+    Args:
+        variables: What is trained.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
         self._variables = [own_copy(variable.value) for variable in variables]
         sizes = [math.prod(variable.shape) for variable in variables]
         stride = sum(sizes) // SAMPLED_ENTRIES | 1
@@ -58,87 +91,212 @@ class StepProbe:
         ]
         sampled = [-(-size // stride) for size, stride in zip(sizes, self._strides)]
         self._sampled = np.array(sampled, dtype=np.int64)
-        ends = list(itertools.accumulate(sampled))
-        self._parts = list(zip([0, *ends], ends))
         self._shares = np.array(sizes) / np.maximum(self._sampled, 1)
-        self._gradients = gradients
+        self._connected: list[bool] = []
+        # Sums over rows of a matrix are vectorized, those over segments of a vector are not.
+        rows = -(-self._sampled // _BLOCK)
+        self._owner = tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), rows))
+        self._places = tf.constant(_blocks(self._sampled, rows))
+        self._padding = rows * _BLOCK - self._sampled
+        self._weights, self._update, self._gradients = (
+            tf.Variable(np.zeros(self._places.shape, np.float32), trainable=False) for _ in range(3)
+        )
+        self.asked = False
+        """Whether anybody has asked for looks."""
+        self._wanted = tf.Variable(1, trainable=False)
+        self._limit = tf.Variable(np.float32(-np.inf), trainable=False)
+        width = 5 + 6 * len(sizes)
+        self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
         self._held: list[Any] = []
-        self._before = self._last_gradient = self._last_update = self._empty()
-        self._last_step = -2
+        self._known = -1
+        self._last: Look | None = None
 
-    def remember(self) -> None:
-        """Look at the weights before a step."""
-        self._before = self._look()
+    # On the host, between steps ------------------------------------------------------------
 
-    def _look(self) -> NDArray[Any]:
-        # While these references are held, the next step writes new weights beside the old ones.
+    def start(self) -> None:
+        """Note the weights before the first step."""
+        self._weights.assign(self._sampled_of([peek(variable) for variable in self._variables]))
+        self._known = 0
+
+    def ask(self, steps: int) -> None:
+        """Look at the next `steps` steps."""
+        self.asked = True
+        self._wanted.assign(steps)
+        self._limit.assign(-np.inf)
+
+    def hold(self) -> None:
+        """Keep the weights as they are: the next step writes new ones beside them."""
         self._held = [peek(variable) for variable in self._variables]
-        return self._gather(self._held)
 
-    def weights_before(self) -> list[NDArray[Any]]:
-        """The weights when last remembered or compared, one array a variable."""
+    def held(self) -> list[NDArray[Any]]:
+        """The weights when last held, one array a variable."""
         return [np.asarray(value) for value in self._held]
 
-    def compare(self, step: int, *, single: bool) -> DetailSample:
-        """Look at the weights and gradients after `step`; `single` says that no other step lies
-        between this look and the one before."""
-        gradient = self._gather(self._gradients.latest()) / self._gradients.latest_scale
-        weight = self._look()
-        update = weight - self._before
-        sample = DetailSample(
-            step=step,
-            weight=self._norms(weight),
-            update=self._norms(update) if single else np.full(len(self._shares), np.nan),
-            zeros=self._zeros(gradient),
+    @property
+    def rows(self) -> int:
+        """How many looks are kept for `drain`."""
+        return self._ring.rows
+
+    # Inside the step -----------------------------------------------------------------------
+
+    def see(
+        self,
+        step: Any,
+        loss: Any,
+        sound: Any,
+        data: Sequence[Sequence[Any]],
+        gradients: Sequence[Any],
+        scale: Any | None,
+        *,
+        always: bool,
+    ) -> None:
+        """Look at the running step, if it is to be looked at.
+
+        Args:
+            step: Its number.
+            loss: Its loss.
+            sound: Whether nothing else is known to be not finite.
+            data: Tensors of inputs, targets and predictions.
+            gradients: One a variable, None for some.
+            scale: What the gradients are multiplied by; None for 1.
+            always: Look in any case.
+        """
+        self._connected = [gradient is not None for gradient in gradients]
+        given = (step, loss, list(data), list(gradients), scale)
+        if always:
+            self._look(*given)
+        else:
+            calm = tf.logical_and(loss <= self._limit, sound)
+            _unless(calm, self._look, given)
+
+    def _look(
+        self,
+        step: Any,
+        loss: Any,
+        data: Sequence[Sequence[Any]],
+        gradients: Sequence[Any],
+        scale: Any | None,
+    ) -> None:
+        left = self._wanted - 1
+        self._wanted.assign(left, read_value=False)
+        self._limit.assign(
+            tf.where(left > 0, -np.inf, loss + (JUMP - 1) * tf.abs(loss)), read_value=False
         )
-        if single and self._last_step == step - 1:
-            sample.curvature, sample.curvature_norm = self._curvature(gradient)
-        self._before, self._last_gradient, self._last_update = weight, gradient, update
-        self._last_step = step if single else -2
-        return sample
+        gradient, squares = self._sampled_of(gradients), tf.stack([_square(g) for g in gradients])
+        if scale is not None:
+            gradient, squares = gradient / scale, squares / scale / scale
+        weights = self._sampled_of([peek(variable) for variable in self._variables])
+        change, update = gradient - self._gradients, weights - self._weights
+        columns = [
+            tf.square(weights),
+            tf.square(update),
+            tf.cast(tf.equal(gradient, 0.0), tf.float32),
+            change * self._update,
+            tf.square(change),
+        ]
+        sums = tf.math.unsorted_segment_sum(
+            tf.stack([tf.reduce_sum(column, axis=1) for column in columns], axis=1),
+            self._owner,
+            len(self._sampled),
+        )
+        for variable, value in zip(
+            (self._weights, self._update, self._gradients), (weights, update, gradient)
+        ):
+            variable.assign(value, read_value=False)
+        numbers = [step // _HALF, step % _HALF, *(total(leaves) for leaves in data)]
+        row = [
+            tf.stack([tf.cast(number, tf.float32) for number in numbers]),
+            squares,
+            tf.reshape(tf.transpose(sums), [-1]),
+        ]
+        self._ring.write(tf.concat(row, 0), self._ring.number)
 
-    def _curvature(self, gradient: NDArray[Any]) -> tuple[float, float]:
+    def _sampled_of(self, tensors: Sequence[Any]) -> Any:
+        """The sampled entries in rows, each of one variable and filled up with zeros."""
+        places = zip(tensors, self._strides, self._sampled.tolist())
+        parts = [sampled_entries(*place) for place in places]
+        return tf.gather(tf.concat([*parts, tf.zeros([1])], 0), self._places)
+
+    # On the host, once in a while ----------------------------------------------------------
+
+    def drain(self) -> list[Look]:
+        """The looks since the last call."""
+        return [self._read(row) for row in self._ring.drain()[1]]
+
+    def _read(self, row: NDArray[Any]) -> Look:
+        numbers, columns = row[:5], row[5:].reshape(6, -1)
+        squares, weight, update, zeros, along, changed = columns
+        step, last = int(numbers[0]) * _HALF + int(numbers[1]), self._last
+        connected = np.array(self._connected, dtype=bool)
+        follows = step == self._known
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            change = gradient - self._last_gradient
-            moved = self._products(self._last_update, self._last_update).sum()
-            along = self._products(change, self._last_update).sum()
-            changed = self._products(change, change).sum()
-            return float(along / moved), float(np.sqrt(changed / moved))
-
-    def _norms(self, entries: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.sqrt(self._products(entries, entries)))
-
-    def _products(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-        """The inner product over each variable, extrapolated from its sampled entries."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            parts = [left[a:b].dot(right[a:b]) for a, b in self._parts]
-        return np.asarray(np.array(parts, dtype=np.float64) * self._shares)
-
-    def _zeros(self, entries: NDArray[Any]) -> NDArray[Any]:
-        """The share of entries of each variable that are exactly 0."""
-        others = np.array([np.count_nonzero(entries[a:b]) for a, b in self._parts])
-        return np.asarray(1.0 - others / np.maximum(self._sampled, 1))
-
-    def _empty(self) -> NDArray[Any]:
-        return np.zeros(self._sampled.sum(), dtype=np.float32)
-
-    def _gather(self, sources: Sequence[Any]) -> NDArray[Any]:
-        """The sampled entries of all `sources` in one vector; zeros stand for None."""
-        entries = self._empty()
-        for source, stride, (start, end) in zip(sources, self._strides, self._parts):
-            if isinstance(source, SlicesMirror):
-                source.add_to(entries[start:end], stride)
-            elif source is not None:
-                entries[start:end] = _entries(source, stride)
-        return entries
+            look = Look(
+                step=step,
+                data=numbers[2:],
+                connected=connected,
+                gradient=np.where(connected, np.sqrt(2 * squares), np.nan),
+                weight=np.sqrt(weight * self._shares),
+                update=np.sqrt(update * self._shares) if follows else np.full_like(update, np.nan),
+                zeros=(zeros - self._padding) / np.maximum(self._sampled, 1),
+                follows=follows,
+            )
+            if follows and last is not None:
+                moved = np.square(last.update).sum()
+                look.curvature = float((along * self._shares).sum() / moved)
+                look.curvature_norm = float(np.sqrt((changed * self._shares).sum() / moved))
+        self._known, self._last = step + 1, look
+        return look
 
 
-def _entries(source: Any, stride: int) -> NDArray[Any]:
-    value = source.peek() if isinstance(source, Mirror) else source
-    if stride > 1 and "GPU" in getattr(value, "device", ""):
-        # Only the sample travels to the host.
-        return np.asarray(tf.reshape(value, [-1])[::stride])
-    return np.asarray(value).reshape(-1)[::stride]
+def _unless(calm: Any, body: Callable[..., None], arguments: Sequence[Any]) -> None:
+    """Run `body` on `arguments`, nested tensors and None, in steps that are not `calm`.
+
+    `tf.cond` would spread its branches over the step, an operation an input in every step, and let
+    TensorFlow's rewriting look from one into the other. This is one operation.
+    """
+    if not tf.is_symbolic_tensor(calm):
+        if not calm:
+            body(*arguments)
+        return
+    leaves = tf.nest.flatten(arguments, expand_composites=True)
+    present = [leaf for leaf in leaves if leaf is not None]
+
+    def branch(*tensors: Any) -> None:
+        given = iter(tensors)
+        filled = [None if leaf is None else next(given) for leaf in leaves]
+        body(*tf.nest.pack_sequence_as(arguments, filled, expand_composites=True))
+
+    looking = tf.function(branch, autograph=False).get_concrete_function(*map(_spec, present))
+    inputs = [*present, *looking.captured_inputs]
+    idle = tf.function(lambda *tensors: None, autograph=False).get_concrete_function(
+        *map(_spec, inputs)
+    )
+    tf.raw_ops.If(cond=calm, input=inputs, Tout=[], then_branch=idle, else_branch=looking)
+
+
+def _spec(tensor: Any) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
+
+
+def _square(gradient: Any | None) -> Any:
+    """Half the square of the norm of `gradient`."""
+    if gradient is None:
+        return tf.constant(0.0)
+    return tf.nn.l2_loss(tf.cast(entries(gradient), tf.float32))
+
+
+def total(leaves: Sequence[Any]) -> Any:
+    """The sum over tensors: finite exactly when all their entries are (short of overflow)."""
+    return tf.add_n([tf.cast(tf.reduce_sum(leaf), tf.float32) for leaf in leaves] or [0.0])
+
+
+def _blocks(counts: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Where the entries of each variable stand in one vector, `_BLOCK` a row; a zero is its end."""
+    places = np.full((rows.sum(), _BLOCK), counts.sum(), dtype=np.int32)
+    starts, firsts = np.cumsum(counts) - counts, np.cumsum(rows) - rows
+    for count, start, first, height in zip(counts, starts, firsts, rows):
+        places[first : first + height].reshape(-1)[:count] = np.arange(start, start + count)
+    return places
 
 
 def _coprime(stride: int, width: int) -> int:

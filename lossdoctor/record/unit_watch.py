@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 _UNIT_LAYERS = {"Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D"}
 
@@ -31,6 +33,59 @@ class UnitWatch:
         if self.per_unit:
             return gradient
         return tf.reduce_sum(tf.abs(tf.reshape(gradient, [-1, self.units])), axis=0)
+
+
+class UnitTally:
+    """Sees in every step which units got a gradient.
+
+    What a small step costs is the number of its operations, not their size: gradients with one
+    axis (of biases, scales, offsets) are put end to end and handled as one vector.
+    """
+
+    def __init__(self, units: Sequence[UnitWatch]) -> None:
+        self.units = units
+        self._touched: Any = None
+        self._places: list[int] = []
+
+    def see(self, gradients: Sequence[Any]) -> Any:
+        """Look at the gradients of a step, one or None a variable; tells whether those looked at
+        are finite. Runs inside the step."""
+        parts, starts, end = [], {}, 0
+        for i, gradient in enumerate(gradients):
+            if _has_one_axis(gradient):
+                parts.append(tf.cast(gradient, tf.float32))
+                starts[i] = end
+                end += int(gradient.shape[0])
+        self._places = []
+        for unit in self.units:
+            if unit.per_unit and unit.variable in starts:
+                self._places.append(starts[unit.variable])
+            else:
+                parts.append(unit.touched(gradients[unit.variable]))
+                self._places.append(end)
+                end += unit.units
+        if not parts:
+            return tf.constant(True)
+        touched = tf.abs(parts[0] if len(parts) == 1 else tf.concat(parts, 0))
+        if self.units:
+            if self._touched is None:
+                with tf.init_scope():
+                    self._touched = tf.Variable(np.zeros(end, np.float32), trainable=False)
+            self._touched.assign_add(touched, read_value=False)
+        return tf.math.is_finite(tf.reduce_sum(touched))
+
+    def dead(self) -> NDArray[Any] | None:
+        """Share of each layer's units that no gradient reached since the last call."""
+        if self._touched is None:
+            return None
+        dead = self._touched.numpy() == 0
+        self._touched.assign(np.zeros(dead.shape, np.float32))
+        return np.array([dead[a : a + u.units].mean() for a, u in zip(self._places, self.units)])
+
+
+def _has_one_axis(gradient: Any) -> bool:
+    sparse = isinstance(gradient, tf.IndexedSlices)
+    return gradient is not None and not sparse and bool(gradient.shape.rank == 1)
 
 
 def watched_units(model: keras.Model, variables: Sequence[Any]) -> list[UnitWatch]:
