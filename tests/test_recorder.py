@@ -228,3 +228,34 @@ def test_of_a_large_model_a_sample_of_the_entries_is_compared(monkeypatch):
     weights = [np.linalg.norm(w) for w in model.get_weights()]
     np.testing.assert_allclose(series.weight_norm[-1], weights, rtol=0.05)
     np.testing.assert_allclose(series.update_norm, 0.001 * series.gradient_norm, rtol=0.1)
+
+
+@pytest.mark.parametrize("beside", ["CPU", "GPU"])
+def test_a_step_whose_loss_jumps_is_looked_at_wherever_it_is(beside, monkeypatch):
+    if beside == "GPU":
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda *kind: ["a GPU"])
+    x = np.ones((80, 6), np.float32)
+    y = np.ones((80, 2), np.float32)
+    y[50] = 1e3
+    model = dense_model()
+    model.compile(keras.optimizers.SGD(1e-5), "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(x, y, batch_size=1, shuffle=False, verbose=0, callbacks=[doctor])
+    norms = doctor.record.steps.gradient_norm
+    assert list(np.flatnonzero(np.isfinite(norms))) == [*range(35), 50, 64, 65, 66]
+    assert norms[50] > 100 * norms[34]
+
+
+def test_a_gradient_that_is_not_finite_behind_a_finite_loss_is_caught_at_its_step():
+    x = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+    x[50] = 0
+    inputs = keras.Input((6,))
+    hidden = keras.ops.sqrt(keras.ops.abs(keras.layers.Dense(4, use_bias=False)(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    doctor = LossDoctor(verbose=0)
+    model.fit(x, np.zeros((80, 2)), batch_size=1, shuffle=False, verbose=0, callbacks=[doctor])
+    origin = doctor.record.non_finite
+    assert (origin.step, origin.source) == (50, "gradients")
+    assert origin.variable == model.layers[1].kernel.path
+    assert np.isfinite(doctor.record.steps.loss[:51]).all()

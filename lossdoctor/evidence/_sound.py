@@ -13,12 +13,12 @@ Flags = NDArray[np.bool_]
 def sound_steps(steps: StepSeries) -> Flags:
     """True for every sampled step before the first non-finite one; skipped steps are left out.
 
-    A step that loss scaling skipped has infinite gradients by design and changes nothing.
+    A step that loss scaling skipped has infinite gradients by design and changes nothing. Gradients
+    nobody looked at count as finite: those of a step whose loss or biases' gradients are not are.
     """
     skipped = np.asarray(steps.skipped, dtype=bool)
     finite = (
         np.isfinite(np.asarray(steps.loss, dtype=np.float64))
-        & np.isfinite(np.asarray(steps.gradient_norm, dtype=np.float64))
         & np.asarray(steps.gradients_finite, dtype=bool)
         & np.asarray(steps.predictions_finite, dtype=bool)
     )

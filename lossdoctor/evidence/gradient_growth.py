@@ -25,7 +25,7 @@ ORDINARY = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class GradientGrowth:
-    """The global gradient norm, before clipping, at the sampled finite steps.
+    """The global gradient norm, before clipping, at the finite steps that were looked at.
 
     `weight_norm` is the norm of all trainable weights before the first step (kernels that began at
     zero count as a Glorot draw); None where the model's weights were not recorded.
@@ -40,13 +40,13 @@ class GradientGrowth:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         steps = record.steps
-        if steps is None or not sound_steps(steps).any():
+        norm = np.asarray([] if steps is None else steps.gradient_norm, dtype=np.float64)
+        if steps is None or not (seen := sound_steps(steps) & np.isfinite(norm)).any():
             raise NotRecorded.of(record, "finite gradient norms", "run with LossDoctor()")
-        sound = sound_steps(steps)
         return cls(
-            step=np.asarray(steps.step, dtype=np.int64)[sound],
-            epoch=np.asarray(steps.epoch, dtype=np.int64)[sound],
-            norm=np.asarray(steps.gradient_norm, dtype=np.float64)[sound],
+            step=np.asarray(steps.step, dtype=np.int64)[seen],
+            epoch=np.asarray(steps.epoch, dtype=np.int64)[seen],
+            norm=norm[seen],
             weight_norm=_initial_weight_norm(record),
             ended_non_finite=first_non_finite_step(record) is not None,
         )
@@ -54,16 +54,17 @@ class GradientGrowth:
     @cached_property
     def early(self) -> float:
         """Median norm of the first steps: at most ten of them and a tenth of the run."""
-        first = self.norm[: max(1, min(EARLY_STEPS, len(self.norm) // 10))]
-        return float(np.median(first))
+        taken = self.step - self.step[0]
+        return float(np.median(self.norm[taken < max(1, min(EARLY_STEPS, taken[-1] // 10))]))
 
     @cached_property
     def late(self) -> float:
         """Median norm of the last quarter of the run; where it ended non-finite, the largest of
-        its last three finite steps, because an explosion takes only a few."""
+        the last three, because an explosion takes only a few steps."""
         if self.ended_non_finite:
             return float(self.norm[-LAST_BEFORE_END:].max())
-        return float(np.median(self.norm[-max(1, len(self.norm) // 4) :]))
+        taken = self.step - self.step[0]
+        return float(np.median(self.norm[taken >= 0.75 * taken[-1]]))
 
     @property
     def growth(self) -> float:

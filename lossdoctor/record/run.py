@@ -386,7 +386,9 @@ class StepSeries:
     """The true loss of the batch, penalties included (not Keras' running mean)."""
     learning_rate: Array
     gradient_norm: Array
-    """Global gradient norm before clipping."""
+    """Global gradient norm before clipping, NaN at steps where nobody looked: all of the first 32
+    are looked at, then three in a row now and then, and any whose loss has tripled or is not
+    finite. What is not finite elsewhere is not noticed by the flags below."""
     inputs_finite: Array
     targets_finite: Array
     predictions_finite: Array
@@ -419,7 +421,7 @@ class VariableSeries:
     weight_norm: Array
     """After the step."""
     update_norm: Array
-    """L2 norm of the change of the variable by this step. Of models with more than 2**17
+    """L2 norm of the change of the variable by this step. Of models with more than 2**15
     parameters, weights, updates and curvature are estimated from evenly spread entries."""
     gradient_zero_fraction: Array
     """Share of exactly zero entries of the gradient."""

@@ -103,7 +103,7 @@ class StepProbe:
         )
         self.asked = False
         """Whether anybody has asked for looks."""
-        self._wanted = tf.Variable(1, trainable=False)
+        self._wanted = tf.Variable(np.float32(1), trainable=False)
         self._limit = tf.Variable(np.float32(-np.inf), trainable=False)
         width = 5 + 6 * len(sizes)
         self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
@@ -232,7 +232,7 @@ class StepProbe:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             look = Look(
                 step=step,
-                data=numbers[2:],
+                data=numbers[2:].copy(),  # A view would keep every row of the ring alive.
                 connected=connected,
                 gradient=np.where(connected, np.sqrt(2 * squares), np.nan),
                 weight=np.sqrt(weight * self._shares),
@@ -251,12 +251,16 @@ class StepProbe:
 def _unless(calm: Any, body: Callable[..., None], arguments: Sequence[Any]) -> None:
     """Run `body` on `arguments`, nested tensors and None, in steps that are not `calm`.
 
-    `tf.cond` would spread its branches over the step, an operation an input in every step, and let
-    TensorFlow's rewriting look from one into the other. This is one operation.
+    `tf.cond` spreads its branches over the step, an operation an input in every step, and lets
+    TensorFlow's rewriting look from one into the other. `If` is one operation, but of one device:
+    beside a GPU, what has no kernel there would end the training.
     """
     if not tf.is_symbolic_tensor(calm):
         if not calm:
             body(*arguments)
+        return
+    if tf.config.list_logical_devices("GPU"):
+        tf.cond(calm, lambda: None, lambda: body(*arguments))
         return
     leaves = tf.nest.flatten(arguments, expand_composites=True)
     present = [leaf for leaf in leaves if leaf is not None]

@@ -25,9 +25,9 @@ class ExplodingGradients(Rule):
     **Why it matters.** The next update is as long as the gradient: weights are overwritten, units
     die or saturate, the loss jumps, and within a few more steps everything is NaN.
 
-    **How it is measured.** From the norm over all trainable weights at every recorded step, before
-    clipping: the median of the last quarter (or the largest of the last three finite steps) over
-    the median of the first ten; and the first norm over that of the initial weights, where the
+    **How it is measured.** From the norm over all trainable weights, before clipping, at the steps
+    that are looked at, among them those whose loss jumps: the median of the last quarter (or the
+    largest of the last three finite ones) over the median of the first ten; and the first norm over that of the initial weights, where the
     first update really was large. Steps after the first non-finite number do not count.
 
     **How to fix it.** First what explains it: unscaled inputs or targets, or the learning rate.

@@ -1,8 +1,9 @@
 """What the doctor costs: `python -m tests.benchmarks.overhead`.
 
-Trains interleaved pairs of the same model with and without a callback and prints the median and
-range of the ratios of step time (later epochs), of the first epoch (tracing included) and of peak
-memory. Ratios only: absolute times of one machine say little about another.
+Trains pairs of the same model with and without a callback and prints ratios: of step time, the
+median and quartiles over later epochs which both train in turn in one process; of the first epoch
+(tracing included), median and range over processes; of peak memory, the median over processes.
+Ratios only: absolute times of one machine say little about another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -30,6 +33,7 @@ from rich.table import Table
 
 from lossdoctor.callback import LossDoctor
 
+EPOCHS = 24
 CALLBACKS = ("lossdoctor", "tensorboard", "naive")
 
 
@@ -114,21 +118,28 @@ MODELS = {
 }
 
 
-def one_run(name: str, callback: str) -> dict[str, float]:
-    """Train once in this process: seconds of the first epoch and of a later step, peak memory."""
+def prepare(name: str):
+    """A compiled model with its data."""
     build, shape, batch, steps = MODELS[name]
     keras.utils.set_random_seed(0)
     model = build()
     model.compile("adam", "mse")
     x = np.random.default_rng(0).normal(size=(batch * steps, *shape)).astype("float32")
-    y = x.reshape(len(x), -1)[:, :1]
-    folder = tempfile.mkdtemp()
-    callbacks = {
-        "none": lambda: [],
-        "lossdoctor": lambda: [LossDoctor(verbose=0, rules=[])],
-        "tensorboard": lambda: [keras.callbacks.TensorBoard(folder, histogram_freq=1)],
-        "naive": lambda: [NaiveGradients(x[:batch], y[:batch])],
-    }[callback]()
+    return model, x, x.reshape(len(x), -1)[:, :1], batch
+
+
+def made(callback: str, x, y, batch):
+    """The callbacks to measure."""
+    if callback == "lossdoctor":
+        return [LossDoctor(verbose=0, rules=[])]
+    if callback == "tensorboard":
+        return [keras.callbacks.TensorBoard(tempfile.mkdtemp(), histogram_freq=1)]
+    return [NaiveGradients(x[:batch], y[:batch])] if callback == "naive" else []
+
+
+def one_run(name: str, callback: str) -> dict[str, float]:
+    """Train once in this process: seconds of the first epoch, peak memory."""
+    model, x, y, batch = prepare(name)
     ends: list[float] = []
     # The clock stands last, so that what the others do at an epoch's end counts.
     clock = keras.callbacks.LambdaCallback(
@@ -137,51 +148,106 @@ def one_run(name: str, callback: str) -> dict[str, float]:
     # Whether one of Python's full collections falls into the first epoch is a lottery.
     gc.collect()
     start = time.perf_counter()
-    model.fit(x, y, batch_size=batch, epochs=8, verbose=0, callbacks=[*callbacks, clock])
+    callbacks = [*made(callback, x, y, batch), clock]
+    model.fit(x, y, batch_size=batch, epochs=8, verbose=0, callbacks=callbacks)
     return {
         "first": ends[0] - start,
-        # Other work on the machine only ever adds time: the fastest epoch holds least of it.
-        "later": float(np.diff(ends)[1:].min()) / steps,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
 
 
-def _in_process(name: str, callback: str) -> dict[str, float]:
-    command = [sys.executable, "-m", __spec__.name, "--one", name, callback]
+class Turn(keras.callbacks.Callback):
+    """Lets two trainings alternate, an epoch each, and takes their times."""
+
+    def __init__(self, mine: threading.Semaphore, other: threading.Semaphore):
+        super().__init__()
+        self.mine, self.other = mine, other
+        self.times: list[float] = []
+
+    def begin(self, epoch, logs=None):
+        self.mine.acquire()
+        self.start = time.perf_counter()
+
+    def end(self, epoch, logs=None):
+        self.times.append(time.perf_counter() - self.start)
+        self.other.release()
+
+    def around(self, callbacks):
+        """`callbacks`, timed."""
+        first = keras.callbacks.LambdaCallback(on_epoch_begin=self.begin)
+        return [first, *callbacks, keras.callbacks.LambdaCallback(on_epoch_end=self.end)]
+
+
+def turns(name: str, callback: str) -> dict[str, list[float]]:
+    """Train two models alike in one process, epoch by epoch in turn, one of them with `callback`:
+    seconds of their later epochs. What else the machine does hits both."""
+    mine, other = threading.Semaphore(1), threading.Semaphore(0)
+    sides = [("none", Turn(mine, other)), (callback, Turn(other, mine))]
+    prepared = [prepare(name) for _ in sides]
+
+    def fit(model, x, y, batch, side, turn):
+        callbacks = turn.around(made(side, x, y, batch))
+        try:
+            model.fit(x, y, batch_size=batch, epochs=EPOCHS, verbose=0, callbacks=callbacks)
+        finally:
+            turn.other.release(EPOCHS)
+
+    threads = [
+        threading.Thread(target=fit, args=(*parts, *side), daemon=True)
+        for parts, side in zip(prepared, sides)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {side: turn.times[2:] for side, turn in sides}
+
+
+def _in_process(task: str, name: str, callback: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", __spec__.name, task, name, callback]
     output = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(output.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(output.stdout.splitlines()[-1])
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs per model")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of processes per model")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--callbacks", nargs="*", choices=CALLBACKS, default=list(CALLBACKS))
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    for task in ("--one", "--turns"):
+        parser.add_argument(task, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(one_run(*arguments.one)))
+    if arguments.one or arguments.turns:
+        print(json.dumps(one_run(*arguments.one) if arguments.one else turns(*arguments.turns)))
         return
     console = Console()
     table = Table("model", "ms a step", "callback", "step time", "first epoch", "peak memory")
     for name in arguments.models:
-        ratios: dict[str, list[dict[str, float]]] = {c: [] for c in arguments.callbacks}
-        plain = []
+        steps = MODELS[name][-1]
+        ratios: dict[str, dict[str, list[float]]] = {}
+        plain: list[float] = []
         for _ in track(range(arguments.pairs), name, console=Console(stderr=True)):
-            plain.append(_in_process(name, "none"))
+            alone = _in_process("--one", name, "none")
             for callback in arguments.callbacks:
-                run = _in_process(name, callback)
-                ratios[callback].append({k: run[k] / plain[-1][k] for k in run})
-        step = statistics.median(p["later"] for p in plain) * 1e3
+                found = ratios.setdefault(callback, {"later": [], "first": [], "memory": []})
+                run = _in_process("--one", name, callback)
+                for key in ("first", "memory"):
+                    found[key].append(run[key] / alone[key])
+                epochs = _in_process("--turns", name, callback)
+                found["later"] += list(np.divide(epochs[callback], epochs["none"]))
+                plain += epochs["none"]
+        step = statistics.median(plain) / steps * 1e3
         for callback, found in ratios.items():
-            cells = [_spread([r[key] for r in found]) for key in ("later", "first", "memory")]
+            later, first, memory = found["later"], found["first"], found["memory"]
+            low, high = np.quantile(later, [0.25, 0.75])
+            cells = [
+                f"{statistics.median(later):.2f} ({low:.2f}-{high:.2f})",
+                f"{statistics.median(first):.2f} ({min(first):.2f}-{max(first):.2f})",
+                f"{statistics.median(memory):.2f}",
+            ]
             table.add_row(name, f"{step:.2f}", callback, *cells)
     console.print(table)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 if __name__ == "__main__":
