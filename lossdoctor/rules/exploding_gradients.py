@@ -27,8 +27,9 @@ class ExplodingGradients(Rule):
 
     **How it is measured.** From the norm over all trainable weights, before clipping, at the steps
     that are looked at, among them those whose loss jumps: the median of the last quarter (or the
-    largest of the last three finite ones) over the median of the first ten; and the first norm over that of the initial weights, where the
-    first update really was large. Steps after the first non-finite number do not count.
+    largest of the last three finite ones) over the median of the first ten; and the first norm over
+    that of the initial weights, where the first update really was large. Steps after the first
+    non-finite number do not count.
 
     **How to fix it.** First what explains it: unscaled inputs or targets, or the learning rate.
     Where nothing does (recurrent layers over long sequences, deep networks without

@@ -222,8 +222,8 @@ def main() -> None:
         print(json.dumps(one_run(*arguments.one) if arguments.one else turns(*arguments.turns)))
         return
     console = Console()
-    table = Table("model", "ms a step", "callback", "step time", "first epoch", "peak memory")
     for name in arguments.models:
+        table = Table("model", "ms a step", "callback", "step time", "first epoch", "peak memory")
         steps = MODELS[name][-1]
         ratios: dict[str, dict[str, list[float]]] = {}
         plain: list[float] = []
@@ -247,7 +247,7 @@ def main() -> None:
                 f"{statistics.median(memory):.2f}",
             ]
             table.add_row(name, f"{step:.2f}", callback, *cells)
-    console.print(table)
+        console.print(table)
 
 
 if __name__ == "__main__":
