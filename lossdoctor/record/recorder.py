@@ -293,6 +293,8 @@ class Recorder:
             return
         self.variables = list(variables or self.model.trainable_variables)
         self._held_at = None
+        # A look costs some operations a variable: deep models take fewer.
+        self._stride = max(self._stride, len(self.variables))
         with tf.init_scope():
             self._tally = UnitTally(watched_units(self.model, self.variables))
             self._ring = Ring(STEP_SAMPLES, 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,6 @@ _WHOLE, _FEWEST = 1024, 512
 least so many entries."""
 _BLOCK = 32
 _RING_ENTRIES, _MOST_ROWS = 2**19, 4096
-_HALF = 2**20
-"""Steps are written as two numbers below this one: float32 counts to 2**24 only."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -105,9 +103,10 @@ class StepProbe:
         """Whether anybody has asked for looks."""
         self._wanted = tf.Variable(np.float32(1), trainable=False)
         self._limit = tf.Variable(np.float32(-np.inf), trainable=False)
-        width = 5 + 6 * len(sizes)
+        width = 6 + 6 * len(sizes)
         self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
         self._held: list[Any] = []
+        self._traced: dict[Any, tuple[Any, Any]] = {}
         self._known = -1
         self._last: Look | None = None
 
@@ -166,8 +165,43 @@ class StepProbe:
         if always:
             self._look(*given)
         else:
-            calm = tf.logical_and(loss <= self._limit, sound)
-            _unless(calm, self._look, given)
+            self._look_unless(tf.logical_and(loss <= self._limit, sound), given)
+
+    def _look_unless(self, calm: Any, given: Sequence[Any]) -> None:
+        """`tf.cond` spreads its branches over the step, an operation an input in every step, and
+        lets TensorFlow's rewriting look from one into the other. `If` is one operation, but of one
+        device: beside a GPU, what has no kernel there would end the training.
+        """
+        if not tf.is_symbolic_tensor(calm):
+            if not calm:
+                self._look(*given)
+            return
+        if tf.config.list_logical_devices("GPU"):
+            tf.cond(calm, lambda: None, lambda: self._look(*given))
+            return
+        leaves = tf.nest.flatten(given, expand_composites=True)
+        tensors = [leaf for leaf in leaves if leaf is not None]
+        looking, idle = self._branches(given, leaves, tuple(map(_spec, tensors)))
+        inputs = [*tensors, *looking.captured_inputs]
+        tf.raw_ops.If(cond=calm, input=inputs, Tout=[], then_branch=idle, else_branch=looking)
+
+    def _branches(self, given: Any, leaves: Sequence[Any], specs: Any) -> tuple[Any, Any]:
+        """What looks, and what does nothing instead. TensorFlow traces a first step twice, and one
+        trace of these serves both."""
+        present = tuple(leaf is not None for leaf in leaves)
+        key = (specs, present, tuple(map(len, given[2])))
+        if key not in self._traced:
+
+            def look(*tensors: Any) -> None:
+                found = iter(tensors)
+                filled = [next(found) if there else None for there in present]
+                self._look(*tf.nest.pack_sequence_as(given, filled, expand_composites=True))
+
+            looking = tf.function(look, autograph=False).get_concrete_function(*specs)
+            every = [*specs, *map(_spec, looking.captured_inputs)]
+            idle = tf.function(lambda *tensors: None, autograph=False)
+            self._traced[key] = looking, idle.get_concrete_function(*every)
+        return self._traced[key]
 
     def _look(
         self,
@@ -182,9 +216,9 @@ class StepProbe:
         self._limit.assign(
             tf.where(left > 0, -np.inf, loss + (JUMP - 1) * tf.abs(loss)), read_value=False
         )
-        gradient, squares = self._sampled_of(gradients), tf.stack([_square(g) for g in gradients])
+        gradient = self._sampled_of(gradients)
         if scale is not None:
-            gradient, squares = gradient / scale, squares / scale / scale
+            gradient = gradient / scale
         weights = self._sampled_of([peek(variable) for variable in self._variables])
         change, update = gradient - self._gradients, weights - self._weights
         columns = [
@@ -194,19 +228,16 @@ class StepProbe:
             change * self._update,
             tf.square(change),
         ]
-        sums = tf.math.unsorted_segment_sum(
-            tf.stack([tf.reduce_sum(column, axis=1) for column in columns], axis=1),
-            self._owner,
-            len(self._sampled),
-        )
+        rows = tf.reduce_sum(tf.stack(columns, axis=1), axis=2)
+        sums = tf.math.unsorted_segment_sum(rows, self._owner, len(self._sampled))
         for variable, value in zip(
             (self._weights, self._update, self._gradients), (weights, update, gradient)
         ):
             variable.assign(value, read_value=False)
-        numbers = [step // _HALF, step % _HALF, *(total(leaves) for leaves in data)]
         row = [
-            tf.stack([tf.cast(number, tf.float32) for number in numbers]),
-            squares,
+            tf.bitcast(step, tf.float32),
+            tf.stack([*(total(leaves) for leaves in data), 1.0 if scale is None else scale]),
+            tf.stack([_square(gradient) for gradient in gradients]),
             tf.reshape(tf.transpose(sums), [-1]),
         ]
         self._ring.write(tf.concat(row, 0), self._ring.number)
@@ -215,7 +246,7 @@ class StepProbe:
         """The sampled entries in rows, each of one variable and filled up with zeros."""
         places = zip(tensors, self._strides, self._sampled.tolist())
         parts = [sampled_entries(*place) for place in places]
-        return tf.gather(tf.concat([*parts, tf.zeros([1])], 0), self._places)
+        return tf.gather(tf.concat([*parts, [0.0]], 0), self._places)
 
     # On the host, once in a while ----------------------------------------------------------
 
@@ -224,17 +255,17 @@ class StepProbe:
         return [self._read(row) for row in self._ring.drain()[1]]
 
     def _read(self, row: NDArray[Any]) -> Look:
-        numbers, columns = row[:5], row[5:].reshape(6, -1)
+        numbers, columns = row[:6], row[6:].reshape(6, -1)
         squares, weight, update, zeros, along, changed = columns
-        step, last = int(numbers[0]) * _HALF + int(numbers[1]), self._last
+        step, last = int(numbers[:2].astype(np.float32).view(np.int64)[0]), self._last
         connected = np.array(self._connected, dtype=bool)
         follows = step == self._known
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             look = Look(
                 step=step,
-                data=numbers[2:].copy(),  # A view would keep every row of the ring alive.
+                data=numbers[2:5].copy(),  # A view would keep every row of the ring alive.
                 connected=connected,
-                gradient=np.where(connected, np.sqrt(2 * squares), np.nan),
+                gradient=np.where(connected, np.sqrt(2 * squares) / numbers[5], np.nan),
                 weight=np.sqrt(weight * self._shares),
                 update=np.sqrt(update * self._shares) if follows else np.full_like(update, np.nan),
                 zeros=(zeros - self._padding) / np.maximum(self._sampled, 1),
@@ -246,36 +277,6 @@ class StepProbe:
                 look.curvature_norm = float(np.sqrt((changed * self._shares).sum() / moved))
         self._known, self._last = step + 1, look
         return look
-
-
-def _unless(calm: Any, body: Callable[..., None], arguments: Sequence[Any]) -> None:
-    """Run `body` on `arguments`, nested tensors and None, in steps that are not `calm`.
-
-    `tf.cond` spreads its branches over the step, an operation an input in every step, and lets
-    TensorFlow's rewriting look from one into the other. `If` is one operation, but of one device:
-    beside a GPU, what has no kernel there would end the training.
-    """
-    if not tf.is_symbolic_tensor(calm):
-        if not calm:
-            body(*arguments)
-        return
-    if tf.config.list_logical_devices("GPU"):
-        tf.cond(calm, lambda: None, lambda: body(*arguments))
-        return
-    leaves = tf.nest.flatten(arguments, expand_composites=True)
-    present = [leaf for leaf in leaves if leaf is not None]
-
-    def branch(*tensors: Any) -> None:
-        given = iter(tensors)
-        filled = [None if leaf is None else next(given) for leaf in leaves]
-        body(*tf.nest.pack_sequence_as(arguments, filled, expand_composites=True))
-
-    looking = tf.function(branch, autograph=False).get_concrete_function(*map(_spec, present))
-    inputs = [*present, *looking.captured_inputs]
-    idle = tf.function(lambda *tensors: None, autograph=False).get_concrete_function(
-        *map(_spec, inputs)
-    )
-    tf.raw_ops.If(cond=calm, input=inputs, Tout=[], then_branch=idle, else_branch=looking)
 
 
 def _spec(tensor: Any) -> tf.TensorSpec:
