@@ -29,7 +29,7 @@ def recorded(steps, *, planned):
     recorder = Recorder(model, planned_steps=steps if planned else None)
     recorder.attach()
     model.train_on_batch(X, X[:, :1])
-    ring = recorder._ring
+    ring, probe = recorder._instruments.losses, recorder._instruments.probe
     ring._values.assign(np.ones(ring._values.shape))
     memory = []
     tracemalloc.start()
@@ -39,7 +39,7 @@ def recorded(steps, *, planned):
         while left:
             taken = min(left, CHUNK)
             coming = range(recorder.step, recorder.step + taken)
-            look_at(recorder._probe, [s for s in coming if recorder._wants_look(s)])
+            look_at(probe, [s for s in coming if recorder._wants_look(s)])
             ring._count.assign_add(taken)
             recorder.step += taken
             recorder._drain()

@@ -68,6 +68,20 @@ class _Row:
     graph: Any = dataclasses.field(default_factory=tf.compat.v1.get_default_graph)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Instruments:
+    """What runs inside the step once the model has variables."""
+
+    losses: Ring
+    tally: UnitTally
+    probe: StepProbe
+
+    @property
+    def rows(self) -> int:
+        """How many steps can pass unread."""
+        return min(self.losses.rows, self.probe.rows)
+
+
 class Recorder:
     """Attaches to a compiled model for one `fit`, and comes off without a trace.
 
@@ -118,10 +132,8 @@ class Recorder:
         self._epoch_losses = Spread()
         self._functions: dict[str, Any] = {}
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
-        self._ring: Ring | None = None
+        self._instruments: _Instruments | None = None
         self._rows: dict[int, _Row] = {}
-        self._tally: UnitTally | None = None
-        self._probe: StepProbe | None = None
         self._next_look, self._drain_at = 0, 0
         self._awaited = bool(tf.config.list_logical_devices("GPU"))
 
@@ -228,20 +240,20 @@ class Recorder:
             self.not_recorded["gradient norms"] = several
             return
         self._open()
-        assert self._ring is not None and self._tally is not None and self._probe is not None  # noqa: PT018
         gradients, rate, scale = [None] * len(self.variables), math.nan, None
         if row.applied is not None:
             with self._harmless("gradient norms"):
                 gradients, rate, scale = self._applied(*row.applied)
         if replica() != 0:
             return
-        number, always = self._ring.number, replicas() > 1 or skips_steps(self.optimizer)
+        inside = self._open()
+        number, always = inside.losses.number, replicas() > 1 or skips_steps(self.optimizer)
         with self._harmless("gradient norms"):
-            sound = self._tally.see(gradients)
-            if row.loss is not None:
-                self._probe.see(number, row.loss, sound, row.data, gradients, scale, always=always)
+            sound = inside.tally.see(gradients)
+            if row.loss is not None and gradients:
+                inside.probe.see(number, row.loss, sound, row.data, gradients, scale, always=always)
         if row.loss is not None:
-            self._ring.write(tf.stack([row.loss, rate]), number)
+            inside.losses.write(tf.stack([row.loss, rate]), number)
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         if self._phase is None:
@@ -286,27 +298,30 @@ class Recorder:
             rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)
             row.applied = list(zip(given, grads, strict=True)), rate, loss_scale(self.optimizer)
 
-    def _open(self, variables: Sequence[Any] | None = None) -> None:
+    def _open(self, variables: Sequence[Any] | None = None) -> _Instruments:
         """Prepare to watch the model's variables, once they exist; of a `train_step` of the user's
         own those which it trains."""
-        if self._probe is not None and variables is None:
-            return
+        if self._instruments is not None and variables is None:
+            return self._instruments
         self.variables = list(variables or self.model.trainable_variables)
         self._held_at = None
         # A look costs some operations a variable: deep models take fewer.
         self._stride = max(self._stride, len(self.variables))
         with tf.init_scope():
-            self._tally = UnitTally(watched_units(self.model, self.variables))
-            self._ring = Ring(STEP_SAMPLES, 2)
-            self._probe = StepProbe(self.variables)
+            self._instruments = _Instruments(
+                Ring(STEP_SAMPLES, 2),
+                UnitTally(watched_units(self.model, self.variables)),
+                StepProbe(self.variables),
+            )
+        return self._instruments
 
     def _prime(self) -> None:
         """Look at the model for the first time: before the first step where it is built by then.
         A model built by its first step only gets its variables' values while that step runs."""
         self._primed = True
         self._on_first_step()
-        if self._probe is not None and self.step == 0:
-            self._probe.start()
+        if self._instruments is not None and self.step == 0:
+            self._instruments.probe.start()
 
     def _applied(self, pairs: _Pairs, rate: Any, scale: Any | None) -> tuple[Any, Any, Any]:
         gradients = {id(variable): gradient for variable, gradient in pairs}
@@ -388,13 +403,14 @@ class Recorder:
         """Ask for looks at the steps to come, and keep the weights for a replay."""
         dense = self.step < DENSE_STEPS
         self._next_look = self.step + 1 if dense else self._stride * (self.step // self._stride + 1)
-        if self._probe is None:
+        if self._instruments is None:
             return
+        probe = self._instruments.probe
         if not dense:
-            self._probe.ask(BURST)
-        elif not self._probe.asked:
-            self._probe.ask(DENSE_STEPS - self.step)
-        self._probe.hold()
+            probe.ask(BURST)
+        elif not probe.asked:
+            probe.ask(DENSE_STEPS - self.step)
+        probe.hold()
         self._held_at = self.step
 
     def _after_step(self, logs: Any) -> None:
@@ -421,18 +437,18 @@ class Recorder:
     def _replay(self) -> None:
         if self.train_mirror is None:
             return
-        held = self._probe is not None and self._held_at is not None
+        held = self._instruments is not None and self._held_at is not None
         self.replayed = replay(
             self.model,
             self.train_mirror,
-            self._probe.held() if self._probe and held else None,
+            self._instruments.probe.held() if self._instruments and held else None,
             step=self.step + self._per_call - 1,
             age=self.step - (self._held_at or 0),
         )
 
     def _steps_executed(self) -> int:
         """The last execution of an epoch may hold fewer steps than the others."""
-        written = 0 if self._ring is None else self._ring.written
+        written = 0 if self._instruments is None else self._instruments.losses.written
         return written or self.step + self._per_call
 
     def _stream(self, phase: str) -> None:
@@ -466,7 +482,7 @@ class Recorder:
     @property
     def units(self) -> Sequence[UnitWatch]:
         """The layers whose dead units are counted."""
-        return [] if self._tally is None else self._tally.units
+        return [] if self._instruments is None else self._instruments.tally.units
 
     # Reading -------------------------------------------------------------------------------
 
@@ -517,11 +533,11 @@ class Recorder:
             )
 
     def _drain(self) -> None:
-        if self._ring is None or self._probe is None:
+        if self._instruments is None:
             return
-        self._drain_at = self.step + min(self._ring.rows, self._probe.rows) - self._per_call
-        numbers, rows = self._ring.drain()
-        looks = {look.step: look for look in self._probe.drain()}
+        self._drain_at = self.step + self._instruments.rows - self._per_call
+        numbers, rows = self._instruments.losses.drain()
+        looks = {look.step: look for look in self._instruments.probe.drain()}
         if not len(numbers):
             return
         losses, rates = rows.T
@@ -568,7 +584,9 @@ class Recorder:
             ]
 
     def _read_units(self) -> None:
-        dead = self._tally.dead() if self._tally is not None and self.step else None
+        if self._instruments is None or not self.step:
+            return
+        dead = self._instruments.tally.dead()
         if dead is not None:
             self.dead_units.append((self.epoch, dead))
 
