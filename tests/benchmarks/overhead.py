@@ -145,9 +145,9 @@ def one_run(name: str, callback: str) -> dict[str, float]:
     clock = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
     )
+    callbacks = [*made(callback, x, y, batch), clock]
     # Whether one of Python's full collections falls into the first epoch is a lottery.
     gc.collect()
-    callbacks = [*made(callback, x, y, batch), clock]
     start = time.perf_counter()
     model.fit(x, y, batch_size=batch, epochs=8, verbose=0, callbacks=callbacks)
     return {
