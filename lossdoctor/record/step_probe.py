@@ -31,6 +31,11 @@ SAMPLED_ENTRIES = 2**15
 _WHOLE, _FEWEST = 1024, 512
 """Variables up to this size are compared entry by entry in models of any size; of larger ones at
 least so many entries."""
+_PLAIN: dict[str, Any] = {
+    "autograph": False,
+    # TensorFlow's graph optimizer passes these by: it takes longer than it saves.
+    "experimental_attributes": {"_tf_data_function": True},
+}
 _BLOCK = 32
 _RING_ENTRIES, _MOST_ROWS = 2**19, 4096
 
@@ -197,10 +202,10 @@ class StepProbe:
                 filled = [next(found) if there else None for there in present]
                 self._look(*tf.nest.pack_sequence_as(given, filled, expand_composites=True))
 
-            looking = tf.function(look, autograph=False).get_concrete_function(*specs)
+            looking = tf.function(look, **_PLAIN).get_concrete_function(*specs)
             every = [*specs, *map(_spec, looking.captured_inputs)]
-            idle = tf.function(lambda *tensors: None, autograph=False)
-            self._traced[key] = looking, idle.get_concrete_function(*every)
+            idle = tf.function(lambda *tensors: None, **_PLAIN).get_concrete_function(*every)
+            self._traced[key] = looking, idle
         return self._traced[key]
 
     def _look(
