@@ -119,7 +119,6 @@ class Recorder:
         self.replayed: Replay | None = None
         self.connected: list[bool] = []
         """Which variables got a gradient; empty before the first step that showed any."""
-        self._held_at: int | None = None
         self._failed = False
         self._on_first_step = on_first_step
         self._primed = False
@@ -304,7 +303,6 @@ class Recorder:
         if self._instruments is not None and variables is None:
             return self._instruments
         self.variables = list(variables or self.model.trainable_variables)
-        self._held_at = None
         # A look costs some operations a variable: deep models take fewer.
         self._stride = max(self._stride, len(self.variables))
         with tf.init_scope():
@@ -405,13 +403,9 @@ class Recorder:
         self._next_look = self.step + 1 if dense else self._stride * (self.step // self._stride + 1)
         if self._instruments is None:
             return
-        probe = self._instruments.probe
         if not dense:
-            probe.ask(BURST)
-        elif not probe.asked:
-            probe.ask(DENSE_STEPS - self.step)
-        probe.hold()
-        self._held_at = self.step
+            self._instruments.probe.ask(BURST)
+        self._instruments.probe.hold(self.step)
 
     def _after_step(self, logs: Any) -> None:
         if self.replayed is None and self._broken(logs):
@@ -437,13 +431,14 @@ class Recorder:
     def _replay(self) -> None:
         if self.train_mirror is None:
             return
-        held = self._instruments is not None and self._held_at is not None
+        probe = self._instruments.probe if self._instruments else None
+        held_at = probe.held_at if probe else None
         self.replayed = replay(
             self.model,
             self.train_mirror,
-            self._instruments.probe.held() if self._instruments and held else None,
+            None if probe is None or held_at is None else probe.held(),
             step=self.step + self._per_call - 1,
-            age=self.step - (self._held_at or 0),
+            age=self.step - (held_at or 0),
         )
 
     def _steps_executed(self) -> int:

@@ -151,14 +151,9 @@ def _operations(model: keras.Model) -> list[Any]:
     return [*leaf_layers(model), *bare.values()]
 
 
-def is_eager(value: Any) -> bool:
-    """Whether `value` is a tensor with a value to look at."""
-    return tf.is_tensor(value) and not tf.is_symbolic_tensor(value)
-
-
 def _finite(tensors: Any) -> bool:
     return all(
         bool(tf.reduce_all(tf.math.is_finite(tensor)))
         for tensor in keras.tree.flatten(tensors)
-        if is_eager(tensor) and tensor.dtype.is_floating
+        if tf.is_tensor(tensor) and not tf.is_symbolic_tensor(tensor) and tensor.dtype.is_floating
     )

@@ -104,14 +104,16 @@ class StepProbe:
         self._weights, self._update, self._gradients = (
             tf.Variable(np.zeros(self._places.shape, np.float32), trainable=False) for _ in range(3)
         )
-        self.asked = False
-        """Whether anybody has asked for looks."""
-        self._wanted = tf.Variable(np.float32(1), trainable=False)
+        self._wanted = tf.Variable(np.float32(DENSE_STEPS), trainable=False)
         self._limit = tf.Variable(np.float32(-np.inf), trainable=False)
         width = 6 + 6 * len(sizes)
         self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
         self._held: list[Any] = []
-        self._traced: dict[Any, tuple[Any, Any]] = {}
+        self.held_at: int | None = None
+        """Before which step the weights were last held."""
+        # TensorFlow traces a first step twice; these it traces once for both.
+        self._looking = tf.function(self._look, **_PLAIN)
+        self._idle = tf.function(lambda *tensors: None, **_PLAIN)
         self._known = -1
         self._last: Look | None = None
 
@@ -124,13 +126,13 @@ class StepProbe:
 
     def ask(self, steps: int) -> None:
         """Look at the next `steps` steps."""
-        self.asked = True
         self._wanted.assign(steps)
         self._limit.assign(-np.inf)
 
-    def hold(self) -> None:
-        """Keep the weights as they are: the next step writes new ones beside them."""
+    def hold(self, step: int) -> None:
+        """Keep the weights as they are before `step`: it writes new ones beside them."""
         self._held = [peek(variable) for variable in self._variables]
+        self.held_at = step
 
     def held(self) -> list[NDArray[Any]]:
         """The weights when last held, one array a variable."""
@@ -184,29 +186,11 @@ class StepProbe:
         if tf.config.list_logical_devices("GPU"):
             tf.cond(calm, lambda: None, lambda: self._look(*given))
             return
+        looking = self._looking.get_concrete_function(*given)
+        idle = self._idle.get_concrete_function(*map(_spec, looking.inputs))
         leaves = tf.nest.flatten(given, expand_composites=True)
-        tensors = [leaf for leaf in leaves if leaf is not None]
-        looking, idle = self._branches(given, leaves, tuple(map(_spec, tensors)))
-        inputs = [*tensors, *looking.captured_inputs]
+        inputs = [leaf for leaf in leaves if leaf is not None] + looking.captured_inputs
         tf.raw_ops.If(cond=calm, input=inputs, Tout=[], then_branch=idle, else_branch=looking)
-
-    def _branches(self, given: Any, leaves: Sequence[Any], specs: Any) -> tuple[Any, Any]:
-        """What looks, and what does nothing instead. TensorFlow traces a first step twice, and one
-        trace of these serves both."""
-        present = tuple(leaf is not None for leaf in leaves)
-        key = (specs, present, tuple(map(len, given[2])))
-        if key not in self._traced:
-
-            def look(*tensors: Any) -> None:
-                found = iter(tensors)
-                filled = [next(found) if there else None for there in present]
-                self._look(*tf.nest.pack_sequence_as(given, filled, expand_composites=True))
-
-            looking = tf.function(look, **_PLAIN).get_concrete_function(*specs)
-            every = [*specs, *map(_spec, looking.captured_inputs)]
-            idle = tf.function(lambda *tensors: None, **_PLAIN).get_concrete_function(*every)
-            self._traced[key] = looking, idle
-        return self._traced[key]
 
     def _look(
         self,
