@@ -138,6 +138,17 @@ def test_a_rate_that_makes_the_loss_overflow_is_no_layers_fault():
     assert origin.layer is None or origin.source == "forward"
 
 
+def test_the_batch_is_run_again_with_the_weights_that_a_jump_left():
+    """One larger batch between two sampled steps leaves weights with which `exp` overflows on the
+    next, ordinary one; with those from before the jump it does not."""
+    x = np.tile(X, (6, 1))
+    x[8 * 45 : 8 * 46] *= 5
+    keras.utils.set_random_seed(0)
+    model = sequential(keras.layers.Dense(4), keras.layers.Lambda(tf.exp, name="exp"))
+    origin = fit(model, x, np.tile(Y, (6, 1)), rate=1e-4, epochs=1).record.non_finite
+    assert (origin.source, origin.layer, origin.step, origin.detail) == ("forward", "exp", 46, "")
+
+
 @pytest.mark.parametrize("build", [logarithm, masked])
 def test_looking_back_changes_nothing(build):
     def trained(callbacks):

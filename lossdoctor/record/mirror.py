@@ -11,16 +11,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lossdoctor.record.replicas import own_copy
+from lossdoctor.record.step_variable import StepVariable, write
 
 _JIT_ROWS = 512
 MOST_STEPS = 256
 """How many batches wait for the host at most."""
-
-
-def peek(variable: tf.Variable) -> Any:
-    """The value of `variable`, three times as fast as its `read_value`."""
-    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
 class Mirror:
@@ -34,29 +29,26 @@ class Mirror:
     def __init__(self, tensor: Any, jit: bool) -> None:
         shape = tensor.shape
         counts = jit and shape.rank and shape[0] is None
-        self._length = own_copy(tf.Variable(0, trainable=False)) if counts else None
-        initial = [_JIT_ROWS if n is None else n for n in shape] if jit else [0] * shape.rank
-        value = tf.Variable(
-            tf.zeros(initial, tensor.dtype),
-            shape=initial if jit else tf.TensorShape(None),
-            trainable=False,
+        self._length = StepVariable(np.int32(0)) if counts else None
+        self._kept = [_JIT_ROWS if n is None else n for n in shape] if jit else [0] * shape.rank
+        self._value = StepVariable(
+            tf.zeros(self._kept, tensor.dtype), shape=self._kept if jit else tf.TensorShape(None)
         )
-        self._value = own_copy(value)
 
     def write(self, tensor: Any) -> None:
         """Remember `tensor`; runs inside the step."""
         if self._length is not None:
-            rows = self._value.shape[0]
+            rows = self._kept[0]
             length = tf.shape(tensor)[0]
             padding = [[0, tf.maximum(rows - length, 0)]] + [[0, 0]] * (tensor.shape.rank - 1)
-            self._length.assign(length, read_value=False)
-            tensor = tf.ensure_shape(tf.pad(tensor[:rows], padding), self._value.shape)
-        self._value.assign(tensor, read_value=False)
+            write(self._length.handle, length)
+            tensor = tf.ensure_shape(tf.pad(tensor[:rows], padding), self._kept)
+        write(self._value.handle, tensor)
 
     def peek(self) -> Any:
         """The latest value, on the device."""
-        value = peek(self._value)
-        return value if self._length is None else value[: int(self._length.numpy())]
+        value = self._value.peek()
+        return value if self._length is None else value[: int(self._length.peek())]
 
     def read(self) -> NDArray[Any]:
         """The latest value, read-only: on a CPU it is the tensor's own memory."""
@@ -65,7 +57,7 @@ class Mirror:
     @property
     def rows(self) -> int:
         """How many rows the latest tensor had, kept or not."""
-        return len(peek(self._value)) if self._length is None else int(self._length.numpy())
+        return len(self._value.peek()) if self._length is None else int(self._length.peek())
 
 
 class Backlog:

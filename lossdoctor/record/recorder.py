@@ -133,7 +133,7 @@ class Recorder:
         self._replaced: list[tuple[dict[str, Any], str, Any]] = []
         self._instruments: _Instruments | None = None
         self._rows: dict[int, _Row] = {}
-        self._next_look, self._drain_at = 0, 0
+        self._next_look, self._drain_at = math.inf, 0
         self._awaited = bool(tf.config.list_logical_devices("GPU"))
 
     # Attaching -----------------------------------------------------------------------------
@@ -245,14 +245,14 @@ class Recorder:
                 gradients, rate, scale = self._applied(*row.applied)
         if replica() != 0:
             return
-        inside = self._open()
-        number, always = inside.losses.number, replicas() > 1 or skips_steps(self.optimizer)
+        inside, step = self._open(), None
+        if row.loss is not None:
+            step = inside.losses.write(tf.stack([row.loss, rate]))
         with self._harmless("gradient norms"):
             sound = inside.tally.see(gradients)
-            if row.loss is not None and gradients:
-                inside.probe.see(number, row.loss, sound, row.data, gradients, scale, always=always)
-        if row.loss is not None:
-            inside.losses.write(tf.stack([row.loss, rate]), number)
+            if step is not None and gradients:
+                always = replicas() > 1 or skips_steps(self.optimizer)
+                inside.probe.see(step, row.loss, sound, row.data, gradients, scale, always=always)
 
     def _see_batch(self, loss: Any, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         if self._phase is None:
@@ -309,8 +309,9 @@ class Recorder:
             self._instruments = _Instruments(
                 Ring(STEP_SAMPLES, 2),
                 UnitTally(watched_units(self.model, self.variables)),
-                StepProbe(self.variables),
+                StepProbe(self.variables, self._jit),
             )
+        self._next_look = self._stride
         return self._instruments
 
     def _prime(self) -> None:
@@ -398,14 +399,10 @@ class Recorder:
         return step < DENSE_STEPS or step % self._stride < self._per_call + BURST - 1
 
     def _ask(self) -> None:
-        """Ask for looks at the steps to come, and keep the weights for a replay."""
-        dense = self.step < DENSE_STEPS
-        self._next_look = self.step + 1 if dense else self._stride * (self.step // self._stride + 1)
-        if self._instruments is None:
-            return
-        if not dense:
-            self._instruments.probe.ask(BURST)
-        self._instruments.probe.hold(self.step)
+        """Ask for looks at the steps to come."""
+        self._next_look = self._stride * (self.step // self._stride + 1)
+        if self._instruments is not None:
+            self._instruments.probe.ask()
 
     def _after_step(self, logs: Any) -> None:
         if self.replayed is None and self._broken(logs):
@@ -431,14 +428,11 @@ class Recorder:
     def _replay(self) -> None:
         if self.train_mirror is None:
             return
-        probe = self._instruments.probe if self._instruments else None
-        held_at = probe.held_at if probe else None
         self.replayed = replay(
             self.model,
             self.train_mirror,
-            None if probe is None or held_at is None else probe.held(),
+            self._instruments.probe.kept() if self._instruments else None,
             step=self.step + self._per_call - 1,
-            age=self.step - (held_at or 0),
         )
 
     def _steps_executed(self) -> int:

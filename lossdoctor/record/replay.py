@@ -37,19 +37,18 @@ class Replay:
 def replay(
     model: keras.Model,
     batch: BatchMirror,
-    weights: Sequence[NDArray[Any]] | None,
+    kept: tuple[int, Sequence[NDArray[Any]]] | None,
     *,
     step: int,
-    age: int,
 ) -> Replay:
     """Look at the batch of `step`, and run the model on it where it is finite itself.
 
     Args:
         model: The model; its state is left as it was.
         batch: The batch.
-        weights: The trainable weights `age` steps before `step`; None where they were not kept.
+        kept: A step not after `step`, and the trainable weights before it; None where they were not
+            kept.
         step: The step whose loss was not finite.
-        age: See `weights`.
     """
     parts: dict[Source, Sequence[Mirror | None]] = {
         "inputs": batch.inputs,
@@ -63,12 +62,13 @@ def replay(
             return Replay(step=step, source=source, detail=detail)
     if not batch.complete:
         return Replay(step=step, detail="the inputs are not plain dense tensors: no layer is told")
-    if weights is None or not all(np.isfinite(weight).all() for weight in weights):
+    if kept is None or not all(np.isfinite(weight).all() for weight in kept[1]):
         return Replay(step=step, detail="no finite weights from before the step: no layer is told")
     inputs = [mirror.read() for mirror in batch.inputs if mirror is not None]
     watch = _Watch()
-    with uninterrupted(), _state(model, weights), watch.layers_of(model):
+    with uninterrupted(), _state(model, kept[1]), watch.layers_of(model):
         outputs = model(pack(batch.structure, inputs), training=True)
+    age = step - kept[0]
     found = [f"run again with the weights of {age:,} steps before"] if age else []
     if _finite(outputs):
         found.append("run again, its outputs are finite")

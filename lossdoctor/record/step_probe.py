@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.branch import Branch
 from lossdoctor.record.gradients import entries, sampled_entries
-from lossdoctor.record.mirror import peek
+from lossdoctor.record.mirror import Mirror
 from lossdoctor.record.replicas import own_copy
 from lossdoctor.record.ring import Ring
+from lossdoctor.record.step_variable import StepVariable, read, write
 
 DENSE_STEPS = 32
 """Every step up to this one is looked at."""
@@ -31,11 +33,6 @@ SAMPLED_ENTRIES = 2**15
 _WHOLE, _FEWEST = 1024, 512
 """Variables up to this size are compared entry by entry in models of any size; of larger ones at
 least so many entries."""
-_PLAIN: dict[str, Any] = {
-    "autograph": False,
-    # TensorFlow's graph optimizer passes these by: it takes longer than it saves.
-    "experimental_attributes": {"_tf_data_function": True},
-}
 _BLOCK = 32
 _RING_ENTRIES, _MOST_ROWS = 2**19, 4096
 
@@ -82,9 +79,10 @@ class StepProbe:
 
     Args:
         variables: What is trained.
+        jit: Whether XLA compiles the step.
     """
 
-    def __init__(self, variables: Sequence[Any]) -> None:
+    def __init__(self, variables: Sequence[Any], jit: bool) -> None:
         self._variables = [own_copy(variable.value) for variable in variables]
         sizes = [math.prod(variable.shape) for variable in variables]
         stride = sum(sizes) // SAMPLED_ENTRIES | 1
@@ -102,18 +100,16 @@ class StepProbe:
         self._places = tf.constant(_blocks(self._sampled, rows))
         self._padding = rows * _BLOCK - self._sampled
         self._weights, self._update, self._gradients = (
-            tf.Variable(np.zeros(self._places.shape, np.float32), trainable=False) for _ in range(3)
+            StepVariable(np.zeros(self._places.shape, np.float32)) for _ in range(3)
         )
-        self._wanted = tf.Variable(np.float32(DENSE_STEPS), trainable=False)
-        self._limit = tf.Variable(np.float32(-np.inf), trainable=False)
+        self._wanted = StepVariable(np.float32(DENSE_STEPS))
+        # Above which loss to look; -infinity asks for a burst, and every loss is above NaN.
+        self._asking = tf.constant(-np.inf)
+        self._limit = StepVariable(self._asking)
         width = 6 + 6 * len(sizes)
         self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
-        self._held: list[Any] = []
-        self.held_at: int | None = None
-        """Before which step the weights were last held."""
-        # TensorFlow traces a first step twice; these it traces once for both.
-        self._looking = tf.function(self._look, **_PLAIN)
-        self._idle = tf.function(lambda *tensors: None, **_PLAIN)
+        self._kept, self._kept_at = [Mirror(v, jit) for v in variables], StepVariable(np.int64(-1))
+        self._looking, self._keeping = Branch(self._look), Branch(self._keep)
         self._known = -1
         self._last: Look | None = None
 
@@ -121,22 +117,19 @@ class StepProbe:
 
     def start(self) -> None:
         """Note the weights before the first step."""
-        self._weights.assign(self._sampled_of([peek(variable) for variable in self._variables]))
+        current = self._current()
+        self._weights.assign(self._sampled_of(current))
+        self._keep(np.int64(0), current)
         self._known = 0
 
-    def ask(self, steps: int) -> None:
-        """Look at the next `steps` steps."""
-        self._wanted.assign(steps)
-        self._limit.assign(-np.inf)
+    def ask(self) -> None:
+        """Look at the next `BURST` steps."""
+        self._limit.assign(self._asking)
 
-    def hold(self, step: int) -> None:
-        """Keep the weights as they are before `step`: it writes new ones beside them."""
-        self._held = [peek(variable) for variable in self._variables]
-        self.held_at = step
-
-    def held(self) -> list[NDArray[Any]]:
-        """The weights when last held, one array a variable."""
-        return [np.asarray(value) for value in self._held]
+    def kept(self) -> tuple[int, list[NDArray[Any]]] | None:
+        """A late step with finite weights before it, and these; None if there was none."""
+        step = int(self._kept_at.peek())
+        return None if step < 0 else (step, [mirror.read() for mirror in self._kept])
 
     @property
     def rows(self) -> int:
@@ -172,25 +165,8 @@ class StepProbe:
         if always:
             self._look(*given)
         else:
-            self._look_unless(tf.logical_and(loss <= self._limit, sound), given)
-
-    def _look_unless(self, calm: Any, given: Sequence[Any]) -> None:
-        """`tf.cond` spreads its branches over the step, an operation an input in every step, and
-        lets TensorFlow's rewriting look from one into the other. `If` is one operation, but of one
-        device: beside a GPU, what has no kernel there would end the training.
-        """
-        if not tf.is_symbolic_tensor(calm):
-            if not calm:
-                self._look(*given)
-            return
-        if tf.config.list_logical_devices("GPU"):
-            tf.cond(calm, lambda: None, lambda: self._look(*given))
-            return
-        looking = self._looking.get_concrete_function(*given)
-        idle = self._idle.get_concrete_function(*map(_spec, looking.inputs))
-        leaves = tf.nest.flatten(given, expand_composites=True)
-        inputs = [leaf for leaf in leaves if leaf is not None] + looking.captured_inputs
-        tf.raw_ops.If(cond=calm, input=inputs, Tout=[], then_branch=idle, else_branch=looking)
+            limit = read(self._limit.handle, tf.float32)
+            self._looking.take_unless(tf.logical_and(loss <= limit, sound), *given)
 
     def _look(
         self,
@@ -200,36 +176,45 @@ class StepProbe:
         gradients: Sequence[Any],
         scale: Any | None,
     ) -> None:
-        left = self._wanted - 1
-        self._wanted.assign(left, read_value=False)
-        self._limit.assign(
-            tf.where(left > 0, -np.inf, loss + (JUMP - 1) * tf.abs(loss)), read_value=False
-        )
+        wanted, limit = self._wanted.handle, self._limit.handle
+        asked = tf.where(read(limit, tf.float32) == -np.inf, float(BURST), 0.0)
+        left = tf.maximum(asked, read(wanted, tf.float32)) - 1
+        write(wanted, tf.maximum(left, 0))
+        write(limit, tf.where(left > 0, np.nan, loss + (JUMP - 1) * tf.abs(loss)))
         gradient = self._sampled_of(gradients)
         if scale is not None:
             gradient = gradient / scale
-        weights = self._sampled_of([peek(variable) for variable in self._variables])
-        change, update = gradient - self._gradients, weights - self._weights
+        current = self._current()
+        weights = self._sampled_of(current)
+        change = gradient - self._gradients.exchange(gradient)
+        update = weights - self._weights.exchange(weights)
         columns = [
             tf.square(weights),
             tf.square(update),
             tf.cast(tf.equal(gradient, 0.0), tf.float32),
-            change * self._update,
+            change * self._update.exchange(update),
             tf.square(change),
         ]
         rows = tf.reduce_sum(tf.stack(columns, axis=1), axis=2)
         sums = tf.math.unsorted_segment_sum(rows, self._owner, len(self._sampled))
-        for variable, value in zip(
-            (self._weights, self._update, self._gradients), (weights, update, gradient)
-        ):
-            variable.assign(value, read_value=False)
         row = [
             tf.bitcast(step, tf.float32),
             tf.stack([*(total(leaves) for leaves in data), 1.0 if scale is None else scale]),
             tf.stack([_square(gradient) for gradient in gradients]),
             tf.reshape(tf.transpose(sums), [-1]),
         ]
-        self._ring.write(tf.concat(row, 0), self._ring.number)
+        self._ring.write(tf.concat(row, 0))
+        later = tf.logical_and(left >= 0, left < BURST - 1)
+        broken = tf.logical_not(tf.math.is_finite(tf.reduce_sum(sums[:, 0])))
+        self._keeping.take_unless(tf.logical_or(later, broken), step + 1, current)
+
+    def _keep(self, step: Any, weights: Sequence[Any]) -> None:
+        write(self._kept_at.handle, step)
+        for mirror, weight in zip(self._kept, weights):
+            mirror.write(weight)
+
+    def _current(self) -> list[Any]:
+        return [read(variable.handle, variable.dtype) for variable in self._variables]
 
     def _sampled_of(self, tensors: Sequence[Any]) -> Any:
         """The sampled entries in rows, each of one variable and filled up with zeros."""
@@ -266,10 +251,6 @@ class StepProbe:
                 look.curvature_norm = float(np.sqrt((changed * self._shares).sum() / moved))
         self._known, self._last = step + 1, look
         return look
-
-
-def _spec(tensor: Any) -> tf.TensorSpec:
-    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def _square(gradient: Any | None) -> Any:

@@ -11,6 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.gradients import entries
+from lossdoctor.record.step_variable import StepVariable
+
 _UNIT_LAYERS = {"Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D"}
 
 
@@ -44,7 +47,7 @@ class UnitTally:
 
     def __init__(self, units: Sequence[UnitWatch]) -> None:
         self.units = units
-        self._touched: Any = None
+        self._touched: StepVariable | None = None
         self._places: list[int] = []
 
     def see(self, gradients: Sequence[Any]) -> Any:
@@ -65,20 +68,22 @@ class UnitTally:
                 self._places.append(end)
                 end += unit.units
         if not parts:
-            return tf.constant(True)
+            # What is not finite spreads: the first variable's gradient is computed last.
+            first = next((gradient for gradient in gradients if gradient is not None), 0.0)
+            return tf.math.is_finite(tf.cast(tf.reduce_sum(entries(first)), tf.float32))
         touched = tf.abs(parts[0] if len(parts) == 1 else tf.concat(parts, 0))
         if self.units:
             if self._touched is None:
                 with tf.init_scope():
-                    self._touched = tf.Variable(np.zeros(end, np.float32), trainable=False)
-            self._touched.assign_add(touched, read_value=False)
+                    self._touched = StepVariable(np.zeros(end, np.float32))
+            tf.raw_ops.AssignAddVariableOp(resource=self._touched.handle, value=touched)
         return tf.math.is_finite(tf.reduce_sum(touched))
 
     def dead(self) -> NDArray[Any] | None:
         """Share of each layer's units that no gradient reached since the last call."""
         if self._touched is None:
             return None
-        dead = self._touched.numpy() == 0
+        dead = np.asarray(self._touched.peek()) == 0
         self._touched.assign(np.zeros(dead.shape, np.float32))
         return np.array([dead[a : a + u.units].mean() for a, u in zip(self._places, self.units)])
 

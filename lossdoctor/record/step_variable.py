@@ -1,0 +1,93 @@
+"""Variables of the recorder inside the step."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.python.eager import context
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+from lossdoctor.record.replicas import replicas
+
+_NUMBERS = itertools.count()
+
+
+class StepVariable:
+    """A variable that the step looks up by its name.
+
+    A function is passed each variable it captures in each call, which takes about 1 µs a variable,
+    four times as long as looking it up (TensorFlow 2.21): small steps take 200 µs. XLA knows no
+    names, and on several devices a name alone does not tell where to look.
+
+    Args:
+        value: Its first value.
+        shape: Its shape where that can change, `tf.TensorShape(None)` for any.
+    """
+
+    def __init__(self, value: Any, shape: Any = None) -> None:
+        value = tf.convert_to_tensor(value)
+        self.dtype = value.dtype
+        self._place = {
+            "dtype": value.dtype,
+            "shape": value.shape if shape is None else shape,
+            "shared_name": f"lossdoctor_{next(_NUMBERS)}",
+        }
+        self._handle = tf.raw_ops.VarHandleOp(**self._place)
+        self.assign(value)
+        weakref.finalize(self, _destroy, self._handle).atexit = False
+
+    # Inside the step -----------------------------------------------------------------------
+
+    @property
+    def handle(self) -> Any:
+        """The resource, for operations of the step: of several that read and write it all use the
+        same handle, by which TensorFlow keeps their order."""
+        graph = tf.compat.v1.get_default_graph()
+        alone = replicas() == 1 and not tf.config.list_logical_devices("GPU")
+        if tf.executing_eagerly() or not alone or GraphOrParentsInXlaContext(graph):
+            return self._handle
+        with tf.device(self._handle.device):
+            return tf.raw_ops.VarHandleOp(**self._place)
+
+    def exchange(self, value: Any) -> Any:
+        """Set the value, and return the one before."""
+        handle = self.handle
+        before = read(handle, self.dtype)
+        write(handle, value)
+        return before
+
+    # On the host ---------------------------------------------------------------------------
+
+    def assign(self, value: Any) -> None:
+        """Set the value."""
+        write(self._handle, value)
+
+    def peek(self) -> Any:
+        """The value, on the device."""
+        return read(self._handle, self.dtype)
+
+    def rows(self, numbers: Any) -> NDArray[Any]:
+        """Some rows of the value."""
+        rows = tf.raw_ops.ResourceGather(resource=self._handle, indices=numbers, dtype=self.dtype)
+        return np.asarray(rows)
+
+
+def read(handle: Any, dtype: Any) -> Any:
+    """The value of a variable, three times as fast as its `read_value`."""
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)
+
+
+def write(handle: Any, value: Any) -> None:
+    """Set the value of a variable, which takes over the tensor's buffer."""
+    tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+
+
+def _destroy(handle: Any) -> None:
+    # Garbage may be collected while a function is being traced.
+    with context.eager_mode():
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
