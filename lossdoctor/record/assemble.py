@@ -85,7 +85,6 @@ class RunAssembler:
     ) -> None:
         self.model = model
         self.structure: ModelRecord | None = None
-        self.versions = versions()
         epochs, steps = params.get("epochs"), params.get("steps")
         callbacks = fit.callbacks.callbacks if fit and fit.callbacks else None
         self.planned_steps = epochs * steps if epochs and steps else None
@@ -143,7 +142,7 @@ class RunAssembler:
         assert self.structure is not None
         return RunRecord(
             source="config",
-            versions=self.versions,
+            versions=versions(),
             model=self.structure,
             losses=snapshot_losses(self.model, self.structure.outputs),
             optimizer=self.optimizer,
@@ -177,7 +176,7 @@ class RunAssembler:
             metrics = snapshot_metrics(self.model, model.outputs, shapes)
         return RunRecord(
             source="run",
-            versions=self.versions,
+            versions=versions(),
             model=model,
             losses=data.losses,
             metrics=metrics,

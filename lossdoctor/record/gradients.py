@@ -49,7 +49,7 @@ def sampled_entries(values: Any | None, stride: int, count: int) -> Any:
     if values is None:
         return tf.zeros([count])
     if not isinstance(values, tf.IndexedSlices):
-        flat = tf.reshape(values, [-1])
+        flat = values if values.shape.rank == 1 else tf.reshape(values, [-1])
         return tf.cast(flat if stride == 1 else flat[::stride], tf.float32)
     rows = tf.cast(values.indices, tf.int64)[:, tf.newaxis]
     width = math.prod(values.values.shape[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -30,9 +30,11 @@ class Mirror:
         shape = tensor.shape
         counts = jit and shape.rank and shape[0] is None
         self._length = StepVariable(np.int32(0)) if counts else None
-        self._kept = [_JIT_ROWS if n is None else n for n in shape] if jit else [0] * shape.rank
-        self._value = StepVariable(
-            tf.zeros(self._kept, tensor.dtype), shape=self._kept if jit else tf.TensorShape(None)
+        self._kept = [_JIT_ROWS if n is None else n for n in shape]
+        self._value = (
+            StepVariable(tf.zeros(self._kept, tensor.dtype))
+            if jit
+            else StepVariable(dtype=tensor.dtype, shape=tf.TensorShape(None))
         )
 
     def write(self, tensor: Any) -> None:
@@ -54,10 +56,9 @@ class Mirror:
         """The latest value, read-only: on a CPU it is the tensor's own memory."""
         return np.asarray(self.peek())
 
-    @property
-    def rows(self) -> int:
-        """How many rows the latest tensor had, kept or not."""
-        return len(self._value.peek()) if self._length is None else int(self._length.peek())
+    def rows(self, value: NDArray[Any]) -> int:
+        """How many rows the tensor had of which `value` was read, kept or not."""
+        return len(value) if self._length is None else int(self._length.peek())
 
 
 class Backlog:
@@ -126,15 +127,15 @@ class BatchMirror:
         if self.backlog is not None:
             self.backlog.write([leaf for _, leaf in mirrored])
 
-    def unread(self) -> Iterator[tuple[int, Callable[[], list[NDArray[Any]]]]]:
-        """The steps since the last call, or the latest one: how many rows their batches have, and
-        what reads them as inputs, targets and sample weights."""
+    def unread(self) -> Iterator[tuple[int, list[NDArray[Any]]]]:
+        """The batches since the last call, or the latest one: how many rows they have, and what is
+        known of their inputs, targets and sample weights."""
         if self.backlog is not None:
-            for batch in self.backlog.read():
-                yield len(batch[0]), batch.copy
+            yield from ((len(batch[0]), batch) for batch in self.backlog.read())
             return
         seen = [m for m in (*self.inputs, *self.targets, self.weight) if m is not None]
-        yield seen[0].rows if seen else 0, lambda: [mirror.read() for mirror in seen]
+        batch = [mirror.read() for mirror in seen]
+        yield seen[0].rows(batch[0]) if seen else 0, batch
 
     @property
     def complete(self) -> bool:

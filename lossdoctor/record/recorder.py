@@ -311,7 +311,7 @@ class Recorder:
                 UnitTally(watched_units(self.model, self.variables)),
                 StepProbe(self.variables, self._jit),
             )
-        self._next_look = self._stride
+        self._next_look = 1
         return self._instruments
 
     def _prime(self) -> None:
@@ -401,7 +401,11 @@ class Recorder:
     def _ask(self) -> None:
         """Ask for looks at the steps to come."""
         self._next_look = self._stride * (self.step // self._stride + 1)
-        if self._instruments is not None:
+        if self._instruments is None:
+            return
+        if self.step < DENSE_STEPS:
+            self._instruments.probe.forget_start()
+        else:
             self._instruments.probe.ask()
 
     def _after_step(self, logs: Any) -> None:
@@ -451,8 +455,8 @@ class Recorder:
             if stream.batches >= STREAMED_BATCHES and stream.batches % _STREAM_STRIDE:
                 stream.skip(sum(rows for rows, _ in parts))
                 continue
-            read = [batch() for _, batch in parts]
-            leaves = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*read)]
+            read = zip(*(batch for _, batch in parts))
+            leaves = [p[0] if len(p) == 1 else np.concatenate(p) for p in read]
             weight = None if first.weight is None else leaves.pop()
             stream.update(
                 leaves[:inputs], leaves[inputs:], weight, rows=sum(rows for rows, _ in parts)

@@ -97,18 +97,18 @@ class StepProbe:
         # Sums over rows of a matrix are vectorized, those over segments of a vector are not.
         rows = -(-self._sampled // _BLOCK)
         self._owner = tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), rows))
-        self._places = tf.constant(_blocks(self._sampled, rows))
+        places = _blocks(np.tile(self._sampled, 2), np.tile(rows, 2))
+        self._places = tf.constant(places.reshape(2, -1, _BLOCK))
         self._padding = rows * _BLOCK - self._sampled
-        self._weights, self._update, self._gradients = (
-            StepVariable(np.zeros(self._places.shape, np.float32)) for _ in range(3)
-        )
-        self._wanted = StepVariable(np.float32(DENSE_STEPS))
-        # Above which loss to look; -infinity asks for a burst, and every loss is above NaN.
-        self._asking = tf.constant(-np.inf)
-        self._limit = StepVariable(self._asking)
+        # Sampled entries of gradients, weights and updates at the last look.
+        self._last_seen = StepVariable(np.zeros([3, rows.sum(), _BLOCK], np.float32))
+        self._until = StepVariable(np.int64(DENSE_STEPS))
+        # Above which loss to look: every loss is above NaN; -infinity asks for a burst.
+        self._limit, self._asking = StepVariable(np.float32(np.nan)), tf.constant(-np.inf)
         width = 6 + 6 * len(sizes)
         self._ring = Ring(int(np.clip(_RING_ENTRIES // width, 64, _MOST_ROWS)), width)
-        self._kept, self._kept_at = [Mirror(v, jit) for v in variables], StepVariable(np.int64(-1))
+        self._kept, self._kept_at = [Mirror(v, jit) for v in variables], StepVariable(np.int64(0))
+        self._first: list[Any] | None = None
         self._looking, self._keeping = Branch(self._look), Branch(self._keep)
         self._known = -1
         self._last: Look | None = None
@@ -117,10 +117,18 @@ class StepProbe:
 
     def start(self) -> None:
         """Note the weights before the first step."""
-        current = self._current()
-        self._weights.assign(self._sampled_of(current))
-        self._keep(np.int64(0), current)
+        self._first = self._current()
+        # In NumPy: each kind of operation costs TensorFlow a while when first called.
+        parts = [np.zeros(self._sampled.sum())]
+        for value, stride in zip(self._first, self._strides):
+            parts.append(np.asarray(value, dtype=np.float32).reshape(-1)[::stride])
+        missing, weights = np.concatenate([*parts, [0.0]])[np.asarray(self._places)]
+        self._last_seen.assign(np.stack([missing, weights, missing]).astype(np.float32))
         self._known = 0
+
+    def forget_start(self) -> None:
+        """The first step is over: a later one's weights are kept."""
+        self._first = None
 
     def ask(self) -> None:
         """Look at the next `BURST` steps."""
@@ -129,7 +137,9 @@ class StepProbe:
     def kept(self) -> tuple[int, list[NDArray[Any]]] | None:
         """A late step with finite weights before it, and these; None if there was none."""
         step = int(self._kept_at.peek())
-        return None if step < 0 else (step, [mirror.read() for mirror in self._kept])
+        if step:
+            return step, [mirror.read() for mirror in self._kept]
+        return None if self._first is None else (0, [np.asarray(value) for value in self._first])
 
     @property
     def rows(self) -> int:
@@ -176,37 +186,33 @@ class StepProbe:
         gradients: Sequence[Any],
         scale: Any | None,
     ) -> None:
-        wanted, limit = self._wanted.handle, self._limit.handle
-        asked = tf.where(read(limit, tf.float32) == -np.inf, float(BURST), 0.0)
-        left = tf.maximum(asked, read(wanted, tf.float32)) - 1
-        write(wanted, tf.maximum(left, 0))
-        write(limit, tf.where(left > 0, np.nan, loss + (JUMP - 1) * tf.abs(loss)))
-        gradient = self._sampled_of(gradients)
+        limit, until = self._limit.handle, self._until.handle
+        asked = tf.equal(read(limit, tf.float32), self._asking)
+        end = tf.where(asked, step + BURST, read(until, tf.int64))
+        left = end - step
+        write(until, end)
+        write(limit, tf.where(left > 1, np.nan, loss + (JUMP - 1) * tf.abs(loss)))
+        current = self._current()
+        gradient, weights = self._sampled_of(gradients, current)
         if scale is not None:
             gradient = gradient / scale
-        current = self._current()
-        weights = self._sampled_of(current)
-        change = gradient - self._gradients.exchange(gradient)
-        update = weights - self._weights.exchange(weights)
-        columns = [
-            tf.square(weights),
-            tf.square(update),
-            tf.cast(tf.equal(gradient, 0.0), tf.float32),
-            change * self._update.exchange(update),
-            tf.square(change),
-        ]
-        rows = tf.reduce_sum(tf.stack(columns, axis=1), axis=2)
-        sums = tf.math.unsorted_segment_sum(rows, self._owner, len(self._sampled))
-        row = [
-            tf.bitcast(step, tf.float32),
-            tf.stack([*(total(leaves) for leaves in data), 1.0 if scale is None else scale]),
-            tf.stack([_square(gradient) for gradient in gradients]),
-            tf.reshape(tf.transpose(sums), [-1]),
-        ]
+        seen = self._last_seen.handle
+        gradient_before, weights_before, update_before = tf.unstack(read(seen, tf.float32), num=3)
+        change, update = gradient - gradient_before, weights - weights_before
+        write(seen, tf.stack([gradient, weights, update]))
+        zero = tf.cast(tf.equal(gradient, 0.0), tf.float32)
+        products = tf.stack([weights, update, zero, update_before, change], axis=1) * tf.stack(
+            [weights, update, zero, change, change], axis=1
+        )
+        sums = tf.math.unsorted_segment_sum(
+            tf.reduce_sum(products, axis=2), self._owner, len(self._sampled)
+        )
+        scalars = [*map(total, data), 1.0 if scale is None else scale, *map(_square, gradients)]
+        row = [tf.bitcast(step, tf.float32), tf.stack(scalars), tf.reshape(sums, [-1])]
         self._ring.write(tf.concat(row, 0))
-        later = tf.logical_and(left >= 0, left < BURST - 1)
-        broken = tf.logical_not(tf.math.is_finite(tf.reduce_sum(sums[:, 0])))
-        self._keeping.take_unless(tf.logical_or(later, broken), step + 1, current)
+        burst = tf.equal((left - 1) // 2, 0)
+        broken = tf.logical_not(tf.math.is_finite(tf.reduce_sum(weights)))
+        self._keeping.take_unless(tf.logical_or(burst, broken), step + 1, current)
 
     def _keep(self, step: Any, weights: Sequence[Any]) -> None:
         write(self._kept_at.handle, step)
@@ -216,11 +222,14 @@ class StepProbe:
     def _current(self) -> list[Any]:
         return [read(variable.handle, variable.dtype) for variable in self._variables]
 
-    def _sampled_of(self, tensors: Sequence[Any]) -> Any:
-        """The sampled entries in rows, each of one variable and filled up with zeros."""
-        places = zip(tensors, self._strides, self._sampled.tolist())
+    def _sampled_of(self, gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, Any]:
+        """The sampled entries of both, in rows that are each of one variable and filled up with
+        zeros."""
+        tensors = [*gradients, *weights]
+        places = zip(tensors, self._strides * 2, self._sampled.tolist() * 2)
         parts = [sampled_entries(*place) for place in places]
-        return tf.gather(tf.concat([*parts, [0.0]], 0), self._places)
+        found, known = tf.unstack(tf.gather(tf.concat([*parts, [0.0]], 0), self._places))
+        return found, known
 
     # On the host, once in a while ----------------------------------------------------------
 
@@ -229,8 +238,9 @@ class StepProbe:
         return [self._read(row) for row in self._ring.drain()[1]]
 
     def _read(self, row: NDArray[Any]) -> Look:
-        numbers, columns = row[:6], row[6:].reshape(6, -1)
-        squares, weight, update, zeros, along, changed = columns
+        end = 6 + len(self._sampled)
+        numbers, squares = row[:6], row[6:end]
+        weight, update, zeros, along, changed = row[end:].reshape(-1, 5).T
         step, last = int(numbers[:2].astype(np.float32).view(np.int64)[0]), self._last
         connected = np.array(self._connected, dtype=bool)
         follows = step == self._known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import functools
 import itertools
 import weakref
 from typing import Any
@@ -15,6 +17,8 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 from lossdoctor.record.replicas import replicas
 
 _NUMBERS = itertools.count()
+_UNUSED: collections.defaultdict[Any, list[str]] = collections.defaultdict(list)
+"""Names to be used again: TensorFlow keeps some 40 kB for each it has ever been told."""
 
 
 class StepVariable:
@@ -25,21 +29,27 @@ class StepVariable:
     names, and on several devices a name alone does not tell where to look.
 
     Args:
-        value: Its first value.
-        shape: Its shape where that can change, `tf.TensorShape(None)` for any.
+        value: Its first value; None leaves that to the step.
+        dtype: The dtype of its values, where there is no first one.
+        shape: The shape of its values where that is not the first one's; `tf.TensorShape(None)` for
+            any.
     """
 
-    def __init__(self, value: Any, shape: Any = None) -> None:
-        value = tf.convert_to_tensor(value)
-        self.dtype = value.dtype
-        self._place = {
-            "dtype": value.dtype,
-            "shape": value.shape if shape is None else shape,
-            "shared_name": f"lossdoctor_{next(_NUMBERS)}",
-        }
-        self._handle = tf.raw_ops.VarHandleOp(**self._place)
-        self.assign(value)
-        weakref.finalize(self, _destroy, self._handle).atexit = False
+    def __init__(self, value: Any = None, dtype: Any = None, shape: Any = None) -> None:
+        if value is not None:
+            value = tf.convert_to_tensor(value)
+        self.dtype = dtype if value is None else value.dtype
+        self._place = {"dtype": self.dtype, "shape": value.shape if shape is None else shape}
+        unused = _UNUSED[str(self._place)]
+        self._place["shared_name"] = unused.pop() if unused else f"lossdoctor_{next(_NUMBERS)}"
+        weakref.finalize(self, _destroy, self._place, unused).atexit = False
+        if value is not None:
+            self.assign(value)
+
+    @functools.cached_property
+    def _handle(self) -> Any:
+        with tf.init_scope():
+            return tf.raw_ops.VarHandleOp(**self._place)
 
     # Inside the step -----------------------------------------------------------------------
 
@@ -53,13 +63,6 @@ class StepVariable:
             return self._handle
         with tf.device(self._handle.device):
             return tf.raw_ops.VarHandleOp(**self._place)
-
-    def exchange(self, value: Any) -> Any:
-        """Set the value, and return the one before."""
-        handle = self.handle
-        before = read(handle, self.dtype)
-        write(handle, value)
-        return before
 
     # On the host ---------------------------------------------------------------------------
 
@@ -87,7 +90,9 @@ def write(handle: Any, value: Any) -> None:
     tf.raw_ops.AssignVariableOp(resource=handle, value=value)
 
 
-def _destroy(handle: Any) -> None:
+def _destroy(place: dict[str, Any], unused: list[str]) -> None:
     # Garbage may be collected while a function is being traced.
     with context.eager_mode():
+        handle = tf.raw_ops.VarHandleOp(**place)
         tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+    unused.append(place["shared_name"])

@@ -65,3 +65,15 @@ def test_garbage_collected_while_a_function_is_traced_leaves_it_alone():
     )
     again = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name=name)
     assert not tf.raw_ops.VarIsInitializedOp(resource=again)
+
+
+def test_names_are_used_again_but_not_values():
+    """TensorFlow never forgets a name: thousands of fits in one process would fill the memory."""
+    names = set()
+    for _ in range(20):
+        variable = StepVariable(np.arange(17, dtype=np.float32))
+        assert variable.peek()[3] == 3
+        variable.assign(np.zeros(17, np.float32))
+        names.add(variable._place["shared_name"])
+        del variable
+    assert len(names) == 1
