@@ -59,13 +59,13 @@ class UnitTally:
                 parts.append(tf.cast(gradient, tf.float32))
                 starts[i] = end
                 end += int(gradient.shape[0])
-        self._places = []
+        places = []
         for unit in self.units:
             if unit.per_unit and unit.variable in starts:
-                self._places.append(starts[unit.variable])
+                places.append(starts[unit.variable])
             else:
                 parts.append(unit.touched(gradients[unit.variable]))
-                self._places.append(end)
+                places.append(end)
                 end += unit.units
         if not parts:
             # What is not finite spreads: the first variable's gradient is computed last.
@@ -77,6 +77,7 @@ class UnitTally:
                 with tf.init_scope():
                     self._touched = StepVariable(np.zeros(end, np.float32))
             tf.raw_ops.AssignAddVariableOp(resource=self._touched.handle, value=touched)
+            self._places = places
         return tf.math.is_finite(tf.reduce_sum(touched))
 
     def dead(self) -> NDArray[Any] | None:
