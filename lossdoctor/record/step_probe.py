@@ -187,8 +187,8 @@ class StepProbe:
         scale: Any | None,
     ) -> None:
         limit, until = self._limit.handle, self._until.handle
-        asked = tf.equal(read(limit, tf.float32), self._asking)
-        end = tf.where(asked, step + BURST, read(until, tf.int64))
+        before = read(limit, tf.float32)
+        end = tf.where(tf.equal(before, self._asking), step + BURST, read(until, tf.int64))
         left = end - step
         write(until, end)
         write(limit, tf.where(left > 1, np.nan, loss + (JUMP - 1) * tf.abs(loss)))
@@ -210,9 +210,9 @@ class StepProbe:
         scalars = [*map(total, data), 1.0 if scale is None else scale, *map(_square, gradients)]
         row = [tf.bitcast(step, tf.float32), tf.stack(scalars), tf.reshape(sums, [-1])]
         self._ring.write(tf.concat(row, 0))
-        burst = tf.equal((left - 1) // 2, 0)
+        later = tf.logical_or(tf.equal((left - 1) // 2, 0), loss <= before)
         broken = tf.logical_not(tf.math.is_finite(tf.reduce_sum(weights)))
-        self._keeping.take_unless(tf.logical_or(burst, broken), step + 1, current)
+        self._keeping.take_unless(tf.logical_or(later, broken), step + 1, current)
 
     def _keep(self, step: Any, weights: Sequence[Any]) -> None:
         write(self._kept_at.handle, step)
