@@ -401,12 +401,11 @@ class Recorder:
     def _ask(self) -> None:
         """Ask for looks at the steps to come."""
         self._next_look = self._stride * (self.step // self._stride + 1)
-        if self._instruments is None:
-            return
+        probe = self._open().probe
         if self.step < DENSE_STEPS:
-            self._instruments.probe.forget_start()
+            probe.forget_start()
         else:
-            self._instruments.probe.ask()
+            probe.ask()
 
     def _after_step(self, logs: Any) -> None:
         if self.replayed is None and self._broken(logs):

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from tensorflow.python.eager import context
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from lossdoctor.record.replicas import replicas
-
 _NUMBERS = itertools.count()
 _UNUSED: collections.defaultdict[Any, list[str]] = collections.defaultdict(list)
 """Names to be used again: TensorFlow keeps some 40 kB for each it has ever been told."""
@@ -57,12 +55,12 @@ class StepVariable:
     def handle(self) -> Any:
         """The resource, for operations of the step: of several that read and write it all use the
         same handle, by which TensorFlow keeps their order."""
-        graph = tf.compat.v1.get_default_graph()
-        alone = replicas() == 1 and not tf.config.list_logical_devices("GPU")
-        if tf.executing_eagerly() or not alone or GraphOrParentsInXlaContext(graph):
+        named = len(tf.config.list_logical_devices()) == 1 and not GraphOrParentsInXlaContext(
+            tf.compat.v1.get_default_graph()
+        )
+        if tf.executing_eagerly() or not named:
             return self._handle
-        with tf.device(self._handle.device):
-            return tf.raw_ops.VarHandleOp(**self._place)
+        return tf.raw_ops.VarHandleOp(**self._place)
 
     # On the host ---------------------------------------------------------------------------
 
