@@ -94,6 +94,31 @@ def convolutional():
     )
 
 
+class DrawsWhileTraced(keras.layers.Layer):
+    """What a user's Python does while a step is traced shows in every later step."""
+
+    def call(self, x):
+        return x + np.random.normal(scale=0.1, size=x.shape[1:])  # noqa: NPY002
+
+
+class Draws(keras.layers.Layer):
+    """The sampling layer of many a variational autoencoder."""
+
+    def call(self, x):
+        return x + tf.random.normal(tf.shape(x), stddev=0.1)
+
+
+def drawing():
+    return keras.Sequential(
+        [
+            keras.Input((8,)),
+            DrawsWhileTraced(),
+            Draws(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
 NEEDLESS = {"simple models"}
 """Fitted only beside runs that learned little."""
 SGD = {"optimizer": lambda: keras.optimizers.SGD(0.05, momentum=0.9)}
@@ -134,7 +159,18 @@ SETUPS = {
     },
     "class_weight": {"fit": {"class_weight": {0: 1.0, 1: 3.0}}},
     "tf.data": {"data": dataset},
+    "random numbers of NumPy and TensorFlow": {"model": drawing},
+    **{
+        name: {"compile": {"optimizer": getattr(keras.optimizers, name)}}
+        for name in (
+            *("Adadelta", "Adafactor", "Adagrad", "Adamax", "Ftrl", "Lamb", "Lion", "Muon"),
+            *("Nadam", "LossScaleOptimizer"),
+        )
+    },
 }
+SETUPS["LossScaleOptimizer"]["compile"]["optimizer"] = lambda: keras.optimizers.LossScaleOptimizer(
+    keras.optimizers.SGD(0.1), dynamic_growth_steps=4
+)
 
 
 def train(setup, doctor):

@@ -215,6 +215,29 @@ def test_a_model_with_nothing_to_train_is_recorded_and_diagnosed():
     assert not [outcome for outcome in doctor.report.outcomes if outcome.status == "failed"]
 
 
+@pytest.mark.parametrize("metrics", [[], ["mae"]])
+def test_a_step_is_traced_once_where_keras_traces_it_twice(metrics, monkeypatch):
+    traced = []
+    gradient = tf.GradientTape.gradient
+
+    def counted(*args, **kwargs):
+        if tf.inside_function():
+            traced.append(1)
+        return gradient(*args, **kwargs)
+
+    monkeypatch.setattr(tf.GradientTape, "gradient", counted)
+
+    def traces(callbacks):
+        traced.clear()
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse", metrics=metrics)
+        model.fit(np.ones((32, 4)), np.ones((32, 1)), verbose=0, callbacks=callbacks)
+        return len(traced)
+
+    assert traces([]) == 2
+    assert traces([LossDoctor(verbose=0, rules=[])]) == 1
+
+
 def test_of_a_large_model_a_sample_of_the_entries_is_compared(monkeypatch):
     monkeypatch.setattr("lossdoctor.record.step_probe.SAMPLED_ENTRIES", 2**12)
     keras.utils.set_random_seed(0)

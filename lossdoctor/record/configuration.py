@@ -374,7 +374,8 @@ def _traced_outputs(model: keras.Model, rows: Sequence[NDArray[Any]]) -> tuple[O
         lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False),
         autograph=False,
     )
-    graph = call.get_concrete_function(*specs).graph
+    with same_random_state():
+        graph = call.get_concrete_function(*specs).graph
     leaves = keras.tree.flatten(graph.structured_outputs)
     found = []
     for number, leaf in enumerate(leaves):

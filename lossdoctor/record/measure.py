@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.eager import context
 
 from lossdoctor.record.compiled import at, constant_baseline, loss_floor, loss_functions
 from lossdoctor.record.lifetime import uninterrupted
@@ -47,7 +48,7 @@ def untouched(model: keras.Model) -> Iterator[None]:
     small = [v for v in model.non_trainable_variables if len(v.shape) < 2]
     saved = [(v, np.asarray(v)) for v in [*small, *unknown_variables(model)]]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), same_random_state():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -59,11 +60,18 @@ def untouched(model: keras.Model) -> Iterator[None]:
 
 @contextlib.contextmanager
 def same_random_state() -> Iterator[None]:
-    """Keep the user's streams of Python's and NumPy's random numbers."""
+    """Keep the user's streams of Python's, NumPy's and eager TensorFlow's random numbers."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's own state)
+    eager = vars(context.context())
+    # Not the same stream put back: an operation that gets a seed again goes on where it was.
+    seeds = eager.get("_rng")
+    if seeds is not None:
+        eager["_rng"] = random.Random(0)
     try:
         yield
     finally:
+        if seeds is not None:
+            eager["_rng"] = seeds
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
 

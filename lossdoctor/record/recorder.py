@@ -29,6 +29,7 @@ from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.replay import Replay, replay
 from lossdoctor.record.replicas import replica, replicas, summed
 from lossdoctor.record.ring import Ring
+from lossdoctor.record.single_trace import traceable_once, variables_outside
 from lossdoctor.record.spread import Spread
 from lossdoctor.record.step_probe import BURST, DENSE_STEPS, Look, StepProbe, total
 from lossdoctor.record.stream import DataStream
@@ -121,7 +122,7 @@ class Recorder:
         """Which variables got a gradient; empty before the first step that showed any."""
         self._failed = False
         self._on_first_step = on_first_step
-        self._primed = False
+        self._primed = self._traced_once = False
         self._on_failure = on_failure
         self._jit = bool(getattr(model, "jit_compile", False))
         self._per_call = max(1, int(getattr(model, "steps_per_execution", 1)))
@@ -152,6 +153,7 @@ class Recorder:
         if all(layer.built for layer in self.model._flatten_layers()):
             self._open()
             self._prime()
+            self._traced_once = traceable_once(self.model)
         model = self.model.__dict__
         self._replace(model, "evaluate", self._validating(self.model.evaluate))
         self._replace(model, "compute_loss", self._recording_loss(self.model.compute_loss))
@@ -217,6 +219,8 @@ class Recorder:
                 if own:
                     with self._harmless("batch losses"):
                         stack.enter_context(logged.watching(self.model))
+                if self._traced_once:
+                    stack.enter_context(variables_outside())
                 logs = train_step(*args, **kwargs)
             with self._harmless("batch losses and data"):
                 if row.loss is None and replicas() == 1:
