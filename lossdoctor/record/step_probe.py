@@ -97,8 +97,6 @@ class StepProbe:
         # Sums over rows of a matrix are vectorized, those over segments of a vector are not.
         rows = -(-self._sampled // _BLOCK)
         self._owner = tf.constant(np.repeat(np.arange(len(sizes), dtype=np.int32), rows))
-        places = _blocks(np.tile(self._sampled, 2), np.tile(rows, 2))
-        self._places = tf.constant(places.reshape(2, -1, _BLOCK))
         self._padding = rows * _BLOCK - self._sampled
         # Sampled entries of gradients, weights and updates at the last look.
         self._last_seen = StepVariable(np.zeros([3, rows.sum(), _BLOCK], np.float32))
@@ -119,11 +117,13 @@ class StepProbe:
         """Note the weights before the first step."""
         self._first = self._current()
         # In NumPy: each kind of operation costs TensorFlow a while when first called.
-        parts = [np.zeros(self._sampled.sum())]
-        for value, stride in zip(self._first, self._strides):
-            parts.append(np.asarray(value, dtype=np.float32).reshape(-1)[::stride])
-        missing, weights = np.concatenate([*parts, [0.0]])[np.asarray(self._places)]
-        self._last_seen.assign(np.stack([missing, weights, missing]).astype(np.float32))
+        parts = []
+        for value, stride, padding in zip(self._first, self._strides, self._padding):
+            sampled = np.asarray(value, dtype=np.float32).reshape(-1)[::stride]
+            parts.append(np.pad(sampled, (0, padding)))
+        weights = np.concatenate(parts).reshape(-1, _BLOCK)
+        missing = np.zeros_like(weights)
+        self._last_seen.assign(np.stack([missing, weights, missing]))
         self._known = 0
 
     def forget_start(self) -> None:
@@ -225,10 +225,13 @@ class StepProbe:
     def _sampled_of(self, gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, Any]:
         """The sampled entries of both, in rows that are each of one variable and filled up with
         zeros."""
-        tensors = [*gradients, *weights]
-        places = zip(tensors, self._strides * 2, self._sampled.tolist() * 2)
-        parts = [sampled_entries(*place) for place in places]
-        found, known = tf.unstack(tf.gather(tf.concat([*parts, [0.0]], 0), self._places))
+        zeros = {padding: tf.zeros([padding]) for padding in set(self._padding.tolist()) - {0}}
+        places = [*zip(self._strides, self._sampled.tolist(), self._padding.tolist())] * 2
+        parts = []
+        for tensor, (stride, count, padding) in zip([*gradients, *weights], places):
+            parts.append(sampled_entries(tensor, stride, count))
+            parts += [zeros[padding]] if padding else []
+        found, known = tf.unstack(tf.reshape(tf.concat(parts, 0), [2, -1, _BLOCK]))
         return found, known
 
     # On the host, once in a while ----------------------------------------------------------
@@ -273,15 +276,6 @@ def _square(gradient: Any | None) -> Any:
 def total(leaves: Sequence[Any]) -> Any:
     """The sum over tensors: finite exactly when all their entries are (short of overflow)."""
     return tf.add_n([tf.cast(tf.reduce_sum(leaf), tf.float32) for leaf in leaves] or [0.0])
-
-
-def _blocks(counts: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
-    """Where the entries of each variable stand in one vector, `_BLOCK` a row; a zero is its end."""
-    places = np.full((rows.sum(), _BLOCK), counts.sum(), dtype=np.int32)
-    starts, firsts = np.cumsum(counts) - counts, np.cumsum(rows) - rows
-    for count, start, first, height in zip(counts, starts, firsts, rows):
-        places[first : first + height].reshape(-1)[:count] = np.arange(start, start + count)
-    return places
 
 
 def _coprime(stride: int, width: int) -> int:
