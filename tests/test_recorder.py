@@ -195,6 +195,37 @@ def test_a_fit_that_raises_before_it_reached_the_loss_leaves_a_report_as_well(ru
     assert "compute_loss" not in model.__dict__
 
 
+def test_a_loss_without_a_gradient_is_named_though_keras_raises_at_the_first_step():
+    def error_rate(y_true, y_pred):
+        return 1.0 - tf.reduce_mean(tf.cast(tf.round(y_pred) == y_true, tf.float32))
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("adam", error_rate)
+    doctor = LossDoctor(verbose=0)
+    with pytest.raises(ValueError, match="No gradients provided"):
+        model.fit(RNG.normal(size=(64, 4)), np.arange(64)[:, None] % 2, callbacks=[doctor])
+    assert doctor.report.findings[0].rule == "stalled_updates"
+    assert "Keras raises" in doctor.report.findings[0].message
+
+
+def summed(y_true, y_pred):
+    return tf.reduce_sum(tf.square(tf.cast(y_true, y_pred.dtype) - y_pred))
+
+
+@pytest.mark.parametrize("loss", [keras.losses.MeanSquaredError(reduction="sum"), summed])
+def test_a_loss_that_adds_examples_up_is_held_against_a_batch_of_them(loss):
+    x = RNG.normal(size=(640, 4)).astype("float32")
+    y = x[:, :1] + 1.0
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e-6), loss)
+    doctor = LossDoctor(verbose=0)
+    model.fit(x, y, batch_size=64, epochs=1, verbose=0, callbacks=[doctor])
+    (recorded,) = doctor.record.losses
+    assert recorded.baseline == pytest.approx(64 * y.var(), rel=0.02)
+    (pairing,) = doctor.record.train.pairing
+    assert pairing.loss == pytest.approx(doctor.record.history.logs["loss"][-1], rel=0.02)
+
+
 def test_variables_carry_the_name_of_the_users_layer_not_of_its_inner_cell():
     keras.utils.set_random_seed(0)
     model = recurrent_model()

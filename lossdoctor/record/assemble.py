@@ -210,7 +210,7 @@ class RunAssembler:
             if "the loss" not in recorder.not_recorded:
                 losses = snapshot_losses(self.model, model.outputs)
             with noting(recorder.not_recorded, "baselines"):
-                losses = with_baselines(self.model, losses, model.outputs, train)
+                losses = with_baselines(self.model, losses, model.outputs, train, train.batch_size)
             self._described = _Data(
                 batches=seen,
                 losses=losses,

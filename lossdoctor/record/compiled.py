@@ -179,7 +179,7 @@ def constant_baseline(
         return None
     weights = None if sample_weight is None else sample_weight[:BASELINE_ROWS][finite]
     squash, unsquash = _link(output.activation, from_logits)
-    shape = _prediction_shape(rows, output)
+    shape = prediction_shape(rows, output)
     y_true = tf.convert_to_tensor(rows)
 
     def value_and_gradient(z: NDArray[Any]) -> tuple[float, NDArray[Any]]:
@@ -225,11 +225,12 @@ def loss_floor(
         clipped = np.clip(perfect, _EPSILON, 1 - _EPSILON)
         binary = record.name.startswith("binary")
         perfect = np.log(clipped / (1 - clipped)) if binary else np.log(clipped)
-    value = float(loss(rows, perfect.reshape(_prediction_shape(rows, output))))
+    value = float(loss(rows, perfect.reshape(prediction_shape(rows, output))))
     return value if np.isfinite(value) else None
 
 
-def _prediction_shape(rows: NDArray[Any], output: OutputRecord) -> tuple[int, ...]:
+def prediction_shape(rows: NDArray[Any], output: OutputRecord) -> tuple[int, ...]:
+    """The shape of predictions of `output` for `rows` of targets."""
     inner = output.shape[1:-1] if len(output.shape) > 2 else ()
     known = [n if n is not None else rows.shape[1 + i] for i, n in enumerate(inner)]
     last = () if len(output.shape) == 1 else (int(output.units or 1),)

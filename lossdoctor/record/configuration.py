@@ -73,9 +73,9 @@ def record_configuration(
             outputs = _traced_outputs(built, rows)
     structure = dataclasses.replace(structure, outputs=tuple(outputs))
     losses = snapshot_losses(model, outputs)
-    with noting(missing, "baselines"):
-        losses = with_baselines(model, losses, outputs, train)
     record = dataclasses.replace(_side(train, batch_size, data.head_tail), lists=data.lists)
+    with noting(missing, "baselines"):
+        losses = with_baselines(model, losses, outputs, train, record.batch_size)
     if rows and built.built:
         with noting(missing, "initial predictions"):
             predictions = measure_predictions(built, train, None, outputs, ())

@@ -19,8 +19,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.eager import context
 
-from lossdoctor.record.compiled import at, constant_baseline, loss_floor, loss_functions
+from lossdoctor.record.compiled import (
+    BASELINE_ROWS,
+    at,
+    constant_baseline,
+    loss_floor,
+    loss_functions,
+    prediction_shape,
+)
 from lossdoctor.record.lifetime import uninterrupted
+from lossdoctor.record.own_loss import share_of_batch
 from lossdoctor.record.run import (
     ActivationRecord,
     LossRecord,
@@ -146,9 +154,15 @@ def measure_predictions(
         if target is not None and index < len(losses):
             function = at(functions, index)
             output = at(outputs, index)
-            pairing.append(
-                pair(index, target[:PREDICTED_ROWS], prediction, losses[index], output, function)
+            paired = pair(
+                index, target[:PREDICTED_ROWS], prediction, losses[index], output, function
             )
+            if function is not None and paired.loss is not None:
+                share = share_of_batch(
+                    function, target[:PREDICTED_ROWS], prediction, stream.batch_size
+                )
+                paired = dataclasses.replace(paired, loss=paired.loss * share)
+            pairing.append(paired)
     return Predictions(summaries=summaries, pairing=tuple(pairing))
 
 
@@ -235,8 +249,10 @@ def with_baselines(
     losses: Sequence[LossRecord],
     outputs: Sequence[OutputRecord],
     stream: DataStream,
+    batch_size: int | None,
 ) -> tuple[LossRecord, ...]:
-    """Add to each loss its value for the best constant prediction and for perfect ones."""
+    """Add to each loss its value for the best constant prediction and for perfect ones, on a batch
+    of `batch_size` where it adds examples up."""
     functions = loss_functions(model, outputs)
     found = []
     for index, loss in enumerate(losses):
@@ -255,6 +271,10 @@ def with_baselines(
         with contextlib.suppress(Exception):
             floor = loss_floor(function, target, outputs[index], loss)
         value, constant = baseline if baseline else (None, ())
+        rows = target[:BASELINE_ROWS]
+        anything = np.full(prediction_shape(rows, outputs[index]), 0.3, dtype=np.float32)
+        share = share_of_batch(function, rows, anything, batch_size)
+        value, floor = (None if x is None else x * share for x in (value, floor))
         found.append(
             dataclasses.replace(loss, baseline=value, baseline_prediction=constant, floor=floor)
         )

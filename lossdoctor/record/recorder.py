@@ -296,6 +296,10 @@ class Recorder:
             self.not_recorded["gradient norms"] = inside
             return
         row.applications += 1
+        if own and all(gradient is None for gradient in grads):
+            # Keras raises on these before the step could be read.
+            self._open()
+            self.connected = [False] * len(self.variables)
         if own:
             given = self.model.trainable_variables if variables is None else variables
             rate = tf.cast(tf.convert_to_tensor(self.optimizer.learning_rate), tf.float32)

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from lossdoctor.evidence import NotApplicable, NotRecorded
 from lossdoctor.evidence.label_encoding import Kind, LabelEncoding
 from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.misdirection import Misdirection
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
-from lossdoctor.record.run import LossRecord
 from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.labels import encode_lines
 from lossdoctor.rules._rule import Findings, Rule
 
 ROUNDING = -1e-6
-NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
 _ZERO_ONE = '(np.asarray({y}) > 0).astype("float32")'
 BOUNDED = {
     "binary_crossentropy",
@@ -40,7 +38,8 @@ class NegativeLoss(Rule):
     """The loss is negative, although it cannot be on valid labels.
 
     **What it detects.** A value below zero of a compiled loss that has zero as its lower bound;
-    a loss of one's own that constants drive down without bound, past what perfect predictions get.
+    a loss of one's own that constants drive down without bound, past what perfect predictions get,
+    or that fell below zero and perfect predictions while the answers got worse than a constant.
 
     **Why it matters.** A cross-entropy is only negative where a label is no probability. Then no
     prediction is best, as where one's own loss lacks a square: it falls while nothing is learned.
@@ -53,8 +52,8 @@ class NegativeLoss(Rule):
     explains this one says. A loss of one's own must be lowest where predictions equal targets.
 
     **When it is wrong.** Likelihoods of densities, -dice and other losses of one's own are rightly
-    negative: it abstains unless they have no lower bound and no run learned by them. A history
-    does not say which loss it shows, so there it only asks.
+    negative: it abstains unless wrong predictions are their lowest and no run learned by them. A
+    history does not say which loss it shows, so there it only asks.
 
     **References.** Keras 3 `binary_crossentropy`: -y log p - (1 - y) log(1 - p).
     """
@@ -69,11 +68,10 @@ class NegativeLoss(Rule):
         curve: LossCurve | None,
         setup: Setup | None,
         encoding: LabelEncoding | None,
-        outcome: TrainingOutcome | None,
+        misdirection: Misdirection | None,
     ) -> Findings:
-        bottomless = [loss for loss in setup.losses if _has_no_bottom(loss)] if setup else []
-        if bottomless and (outcome is None or outcome.share < 0):
-            yield self._without_bottom(bottomless[0])
+        if misdirection is not None:
+            yield self._misdirected(misdirection)
             return
         if curve is None:
             raise NotRecorded("the training loss: train with LossDoctor()")
@@ -97,20 +95,27 @@ class NegativeLoss(Rule):
                 "\n".join(encode_lines(setup, _ZERO_ONE)) if signs else "",
             )
 
-    def _without_bottom(self, loss: LossRecord) -> Finding:
+    def _misdirected(self, loss: Misdirection) -> Finding:
+        costs = [Measurement(name="perfect predictions", value=loss.perfect)]
+        if loss.end is None:
+            title = "A loss without a lowest value"
+            found = f"A constant prediction brings your loss '{loss.name}' to {loss.constant:.2g}"
+            why = "and on", "for being large (or small), not for being right"
+            costs.insert(0, Measurement(name="best constant", value=loss.constant))
+        else:
+            title = "A loss that rewards wrong predictions"
+            found = f"Your loss '{loss.name}' fell to {loss.end:.4g}"
+            why = "while the answers got worse than a constant one", "for being wrong"
+            costs.insert(0, Measurement(name="last loss", value=loss.end))
         return self.finding(
-            f"A constant prediction brings your loss '{loss.name}' to {loss.baseline:.2g} and on, "
-            f"predictions equal to the targets to {loss.floor:.4g}: it rewards predictions for "
-            "being large (or small), not for being right.",
-            title="A loss without a lowest value",
-            measurements=[
-                Measurement(name="best constant", value=loss.baseline or 0.0),
-                Measurement(name="perfect predictions", value=loss.floor or 0.0),
-            ],
+            f"{found} {why[0]}, predictions equal to the targets bring it to {loss.perfect:.4g}: "
+            f"it rewards predictions {why[1]}.",
+            title=title,
+            measurements=costs,
             remedies=[
                 Remedy(
-                    text=f"Let '{loss.name}' grow with every distance from the target: square it "
-                    "or take its absolute value (as mse and mae do); mind the sign of a logarithm."
+                    text=f"Let '{loss.name}' grow with every distance from the target: squared or "
+                    "absolute (as mse and mae), logarithms of probabilities with a minus."
                 )
             ],
         )
@@ -143,8 +148,3 @@ class NegativeLoss(Rule):
                 )
             ],
         )
-
-
-def _has_no_bottom(loss: LossRecord) -> bool:
-    value, perfect = loss.baseline, loss.floor
-    return loss.custom and value is not None and perfect is not None and value < NO_BOTTOM < perfect

@@ -77,6 +77,18 @@ def test_a_loss_of_ones_own_that_any_constant_beats(r2):
     assert len(findings_of(SLUG, before)) == 1
 
 
+def test_a_loss_of_ones_own_that_falls_as_the_answers_get_worse():
+    (finding,) = findings_of(SLUG, own_loss(-10.0, r2=-3.0))
+    assert finding.severity is Severity.ERROR
+    assert "fell to -3 while the answers got worse" in finding.message
+    # What a contrastive loss calls near is no prediction of its target; it never falls below zero.
+    contrastive = own_loss(0.2, floor=1.0, r2=-3.0)
+    logs = {"loss": np.array([0.5, 0.1])}
+    history = dataclasses.replace(contrastive.history, logs=logs)
+    assert not findings_of(SLUG, dataclasses.replace(contrastive, history=history))
+    assert not findings_of(SLUG, own_loss(-10.0, r2=0.3))
+
+
 @pytest.mark.parametrize("record", [own_loss(-0.9, floor=-1.0), own_loss(-1e10, r2=0.8)])
 def test_silent_on_dice_and_on_a_loss_that_taught_something(record):
     assert outcome_of(SLUG, record).status == "not_applicable"

@@ -1,0 +1,51 @@
+"""Losses of the user's own that fall as the predictions get worse."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Self
+
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.record.run import RunRecord
+
+_NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
+_WORSE = -0.5
+"""Half as many errors again as the most frequent class makes, or an R² below this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misdirection:
+    """A loss of the user's own that a constant answer brings below that of perfect predictions.
+
+    `end` is where training brought it, if that made the answers worse than a constant; None where
+    constants bring it down without bound.
+    """
+
+    name: str
+    constant: float
+    perfect: float
+    end: float | None
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        outcome: TrainingOutcome | None = None
+        last = 0.0
+        with contextlib.suppress(NotApplicable, NotRecorded, IndexError):
+            outcome = TrainingOutcome.from_record(record)
+            last = float(LossCurve.from_record(record).loss[-1])
+        share = 0.0 if outcome is None else outcome.share
+        for loss in record.losses:
+            constant, perfect = loss.baseline, loss.floor
+            if not loss.custom or constant is None or perfect is None or constant >= perfect:
+                continue
+            end = None
+            if not (constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)):
+                # With the bound 0, as in a contrastive loss, targets need not be the best answer.
+                if share >= _WORSE or last >= min(0.0, perfect):
+                    continue
+                end = last
+            return cls(name=loss.name, constant=constant, perfect=perfect, end=end)
+        raise NotApplicable("no loss of your own is lowest for wrong predictions")
