@@ -239,3 +239,39 @@ def test_units_dead_from_the_start_are_named_without_compute_loss():
     model = stacked(OwnLoss)
     model.layers[0].bias.assign(-100 * np.ones(16))
     assert fitted(model, X, Y).report.findings[0].rule == "dead_units"
+
+
+class Compares(keras.Model):
+    """Squared differences by hand."""
+
+    def __init__(self, *args, prepare, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.prepare = prepare
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(self.prepare(y) - self(x, training=True)))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "pairs"),
+    [
+        (lambda y: y, True),
+        (lambda y: 2.0 * tf.cast(y, tf.float32) - 1.0, True),
+        (lambda y: y[:, None], False),
+        (lambda y: tf.reshape(y, [-1, 1]), False),
+    ],
+)
+def test_a_list_of_targets_against_a_column_of_predictions_is_seen_in_the_step(prepare, pairs):
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(16, "relu")(inputs)
+    model = Compares(inputs, layers.Dense(1)(hidden), prepare=prepare)
+    model.compile(keras.optimizers.Adam(0.01))
+    doctor = fitted(model, X, Y[:, 0])
+    found = [finding for finding in doctor.report.findings if finding.rule == "target_rank"]
+    assert len(found) == pairs
+    assert all("Your train_step" in finding.message for finding in found)

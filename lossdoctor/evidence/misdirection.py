@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from typing import Self
 
-from lossdoctor.evidence._missing import NotApplicable, NotRecorded
+from lossdoctor.evidence._missing import NotApplicable
 from lossdoctor.evidence.loss_curve import LossCurve
-from lossdoctor.evidence.training_outcome import TrainingOutcome
+from lossdoctor.evidence.training_outcome import share_learned
 from lossdoctor.record.run import RunRecord
 
 _NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
@@ -31,12 +31,12 @@ class Misdirection:
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
-        outcome: TrainingOutcome | None = None
+        pairing = record.train.pairing if record.train else ()
+        outcome = share_learned(pairing[0]) if len(pairing) == 1 else None
         last = 0.0
-        with contextlib.suppress(NotApplicable, NotRecorded, IndexError):
-            outcome = TrainingOutcome.from_record(record)
+        with contextlib.suppress(NotApplicable, IndexError):
             last = float(LossCurve.from_record(record).loss[-1])
-        share = 0.0 if outcome is None else outcome.share
+        share = 0.0 if outcome is None else outcome[0]
         for loss in record.losses:
             constant, perfect = loss.baseline, loss.floor
             if not loss.custom or constant is None or perfect is None or constant >= perfect:

@@ -13,6 +13,8 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import RunRecord, TensorSummary
 
 SQUARED = frozenset({"mean_squared_error"})
+MOST_FAR = 0.1
+"""More targets than these far from the others are no accident, but what they are about."""
 _QUARTILES = slice(3, 6)
 _NORMAL_IQR = 1.349
 _SPARSE = 0.5
@@ -62,7 +64,7 @@ class TargetOutliers:
 
 def _tail(head: Head, summary: TensorSummary) -> HeavyTail | None:
     single = len(summary.feature_mean) == 1 and summary.rows >= _FEWEST_ROWS
-    if not single or not summary.quantiles:
+    if not single or not summary.quantiles or summary.outlier_fraction > MOST_FAR:
         return None
     low, middle, high = summary.quantiles[_QUARTILES]
     spread = (high - low) / _NORMAL_IQR

@@ -45,6 +45,8 @@ class Signal:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         setup, probes = Setup.from_record(record), record.probes
+        if record.train and all(y.min == y.max for y in record.train.targets):
+            raise NotApplicable("the targets are all the same")
         if "pooled_signal" in probes and ("signal" not in probes or reads_ids(setup)):
             if any(len(output.shape) > 2 for output in setup.model.outputs):
                 raise NotApplicable("the model answers for every position, simple models do not")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from lossdoctor.evidence._missing import NotRecorded
+from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, LossFamily, OutputHeads
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, MetricRecord, RunRecord, TensorSummary
@@ -39,6 +39,25 @@ class RankMismatch:
     output_shape: Shape
     sequence_layer: LayerRecord | None
     raises: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllPairsStep:
+    """A step of the user's own that compares targets `(n,)` with predictions `(n, 1)`.
+
+    `method` is the one of the model's that the user wrote.
+    """
+
+    method: str
+    setup: Setup
+
+    @classmethod
+    def from_record(cls, record: RunRecord) -> Self:
+        setup = Setup.from_record(record)
+        if not setup.model.compares_all_pairs:
+            raise NotApplicable("no step of your own compares targets with all predictions")
+        method = "train_step" if setup.model.custom_train_step else "compute_loss"
+        return cls(method=method, setup=setup)
 
 
 @dataclass(frozen=True, kw_only=True)

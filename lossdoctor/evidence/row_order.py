@@ -30,6 +30,7 @@ class RowOrder:
             chance (probability below 1e-6) some would.
         one_class_batches: Share of recorded batches that hold one class only, less the share that
             would by chance (a rare class is absent from most batches).
+        correlation: Of two examples of a recorded batch in their class.
     """
 
     head: tuple[float, ...]
@@ -38,6 +39,7 @@ class RowOrder:
     in_order: bool
     missing_in_validation: tuple[float, ...]
     one_class_batches: float | None
+    correlation: float | None
     setup: Setup
 
     @classmethod
@@ -57,6 +59,7 @@ class RowOrder:
             in_order=setup.fit.shuffle is False,
             missing_in_validation=_missing(shares, record.validation),
             one_class_batches=_beyond_chance(train, shares),
+            correlation=train.batch_correlation,
             setup=setup,
         )
 

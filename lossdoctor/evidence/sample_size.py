@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,9 +10,11 @@ from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.initialization import Initialization
 from lossdoctor.evidence.label_encoding import LabelEncoding
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.record.run import RunRecord, TensorSummary
+from lossdoctor.record.run import DataRecord, RunRecord, TensorSummary
 
 _FEW_VALUES = 3
+_FEWEST_BATCHES = 8
+_WIDE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class SampleSize:
     """Examples against classes, features and parameters.
 
     `per_class` and `per_feature` are None where there are no classes or no table of features.
-    `complete` says that the inputs are a few discrete patterns, which may be all there are.
+    `complete` says that the inputs are a few discrete patterns, which may be all there are;
+    `repeated` is the number of different examples where every batch brings the same ones.
     """
 
     rows: int
@@ -27,6 +31,7 @@ class SampleSize:
     per_class: float | None
     per_feature: float | None
     complete: bool
+    repeated: int | None
     validated: bool
     setup: Setup
 
@@ -46,6 +51,7 @@ class SampleSize:
             per_class=_per_class(record, rows),
             per_feature=_per_feature(inputs, rows),
             complete=bool(inputs) and all(is_discrete(summary) for summary in inputs),
+            repeated=_repeated(record.train),
             validated=record.validation is not None or bool(setup.fit.has_validation),
             setup=setup,
         )
@@ -56,6 +62,17 @@ def _starts_from_trained_weights(record: RunRecord) -> bool:
         return Initialization.from_record(record).pretrained
     except NotApplicable:
         return record.optimizer is not None and record.optimizer.iterations > 0
+
+
+def _repeated(train: DataRecord) -> int | None:
+    if not train.inputs or not train.batch_size or train.batches < _FEWEST_BATCHES:
+        return None
+    summary = max(train.inputs, key=lambda summary: summary.sampled_rows)
+    different = round(summary.sampled_rows * (1 - summary.duplicate_fraction))
+    # Narrow rows, such as ten doses that were tried a hundred times each, are alike by right.
+    wide = math.prod(size or 1 for size in summary.shape) >= _WIDE
+    alike = all(other.duplicate_fraction > 0.5 for other in train.inputs)
+    return different if wide and alike and different <= 1.5 * train.batch_size else None
 
 
 def _per_class(record: RunRecord, rows: int) -> float | None:

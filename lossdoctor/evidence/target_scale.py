@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from lossdoctor.evidence._missing import NotApplicable
+from lossdoctor.evidence.outliers import MOST_FAR
 from lossdoctor.evidence.output_head import Head, OutputHeads
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, TensorSummary
@@ -150,7 +151,7 @@ def _disparity(summary: TensorSummary) -> float:
 
 def _without_outliers(summary: TensorSummary, mean: float, spread: float) -> tuple[float, float]:
     """Center and spread by quartiles, where single values far away are all there is to them."""
-    if not summary.outlier_fraction or not summary.quantiles:
+    if not 0 < summary.outlier_fraction <= MOST_FAR or not summary.quantiles:
         return mean, spread
     low, middle, high = summary.quantiles[_QUARTILES]
     return mean - summary.mean + middle, (high - low) / _NORMAL_IQR

@@ -162,7 +162,7 @@ class RunAssembler:
         """
         self.open()
         assert self.structure is not None
-        model = _with_traced_heads(self.structure, recorder)
+        model = _with_traced(self.structure, recorder)
         data = self._data(model, recorder)
         missing = dict(recorder.not_recorded)
         measured: dict[str, Any] = {}
@@ -316,8 +316,8 @@ def _with_predictions(
     return side
 
 
-def _with_traced_heads(model: ModelRecord, recorder: Recorder) -> ModelRecord:
-    """Fill in, from the traced step, the outputs the layer graph does not tell."""
+def _with_traced(model: ModelRecord, recorder: Recorder) -> ModelRecord:
+    """Fill in, from the traced step, what the layer graph does not tell."""
     heads = list(zip(recorder.traced_heads, recorder.traced_shapes))
     if not model.outputs:
         outputs = [
@@ -335,4 +335,6 @@ def _with_traced_heads(model: ModelRecord, recorder: Recorder) -> ModelRecord:
                 activation_source="graph",
                 softmax_axis_size=axis_size,
             )
-    return dataclasses.replace(model, outputs=tuple(outputs))
+    return dataclasses.replace(
+        model, outputs=tuple(outputs), compares_all_pairs=recorder.compares_all_pairs
+    )

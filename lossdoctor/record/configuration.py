@@ -207,6 +207,7 @@ def _side(stream: DataStream, batch_size: int | None, head_tail: Any) -> DataRec
         batches=-(-stream.rows // size),
         last_batch_size=stream.rows % size or min(size, stream.rows),
         single_class_batches=None,
+        batch_correlation=None,
         head_tail_classes=head_tail,
     )
 

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from lossdoctor.record.all_pairs import compares_all_pairs
 from lossdoctor.record.gradients import beside, loss_scale, skips_steps
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.logged_loss import LoggedLoss
@@ -108,6 +109,8 @@ class Recorder:
         self._mirrors: dict[str, list[BatchMirror]] = {"train": [], "validation": []}
         self.traced_heads: list[tuple[str | None, str | None, int | None]] = []
         self.traced_shapes: list[tuple[int | None, ...]] = []
+        self.compares_all_pairs = False
+        """Whether a step of the user's own compares targets `(n,)` with predictions `(n, 1)`."""
         self.not_recorded: dict[str, str] = {}
         self.epoch = 0
         self.step = 0
@@ -209,6 +212,7 @@ class Recorder:
 
     def _recording_step(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
         own = getattr(train_step, "__func__", None) is not keras.Model.train_step
+        own_loss = own or type(self.model).compute_loss is not keras.Model.compute_loss
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
             if self._phase != "train":
@@ -222,6 +226,10 @@ class Recorder:
                 if self._traced_once:
                     stack.enter_context(variables_outside())
                 logs = train_step(*args, **kwargs)
+            if own_loss and tf.inside_function():
+                with self._harmless("the axes of the targets"):
+                    targets = keras.utils.unpack_x_y_sample_weight(*args, **kwargs)[1]
+                    self.compares_all_pairs = compares_all_pairs(targets, row.graph)
             with self._harmless("batch losses and data"):
                 if row.loss is None and replicas() == 1:
                     loss = logged.of(logs)

@@ -127,6 +127,8 @@ class ModelRecord:
     trainable_parameters: int = 0
     custom_train_step: bool = False
     custom_compute_loss: bool = False
+    compares_all_pairs: bool = False
+    """One of these two combines targets `(n,)` with predictions `(n, 1)`, entry by entry."""
     added_losses: int = 0
     """Number of tensors in `model.losses`: regularization penalties and `add_loss` terms."""
 
@@ -352,6 +354,9 @@ class DataRecord:
     last_batch_size: int | None = None
     single_class_batches: float | None = None
     """Share of recorded batches whose examples all have one class."""
+    batch_correlation: float | None = None
+    """Correlation of two examples of a batch in their class, 0 within the chance of shuffled rows;
+    None without classes, for few batches, and in `check_config`."""
     head_tail_classes: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Classes in the first and in the last fifth of y in its given order (`check_config` only)."""
     weighted_classes: tuple[tuple[float, float], ...] = ()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossdoctor.record.batch_labels import BatchLabels
 from lossdoctor.record.run import DataRecord, TensorSummary
 from lossdoctor.record.summary import MAX_FEATURES, MAX_ROWS_LISTED, sample_statistics, summarize
 
@@ -176,6 +177,7 @@ class DataStream:
         self._pending: list[list[NDArray[Any]]] = []
         self._seen_batches = self._seen_rows = self._merged_rows = 0
         self._single_class = 0
+        self._labels = BatchLabels()
         self._random = np.random.default_rng(seed)
         self._sample: list[NDArray[Any] | None] = []
         self._filled = 0
@@ -201,6 +203,7 @@ class DataStream:
             tensors.append(weight)
         self.skip(seen if rows is None else rows)
         self._single_class += _is_single_class(targets)
+        self._labels.update(targets)
         self._seen_batches += 1
         self._seen_rows += seen
         self._merge_later(tensors)
@@ -310,6 +313,7 @@ class DataStream:
             single_class_batches=(
                 self._single_class / self._seen_batches if self._seen_batches > 1 else None
             ),
+            batch_correlation=self._labels.correlation(),
         )
 
 

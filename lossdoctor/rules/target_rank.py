@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lossdoctor.evidence import NotRecorded
 from lossdoctor.evidence.output_head import Head
-from lossdoctor.evidence.rank_fit import RankFault, RankFit, RankMismatch, Shape
+from lossdoctor.evidence.rank_fit import AllPairsStep, RankFault, RankFit, RankMismatch, Shape
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
-from lossdoctor.record.run import LayerRecord, MetricRecord
+from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._remedies.code import compile_code, layer_code, rebuild_code
 from lossdoctor.rules._remedies.labels import encode_lines
@@ -18,21 +19,20 @@ class TargetRank(Rule):
     """Targets and predictions differ in their axes, and one is repeated to fit the other.
 
     **What it detects.** A head that answers for every time step or pixel where the targets hold
-    one value per example, or the reverse; a custom loss or metric that subtracts predictions
-    `(n, 1)` from targets `(n,)`; validation targets of another shape than training targets.
+    one value per example, or the reverse; one's own code that subtracts predictions `(n, 1)` from
+    targets `(n,)`; validation targets unlike training targets.
 
     **Why it matters.** Subtracting `(n, 1)` from `(n,)` gives all n² pairs: the value is lowest
     where every prediction is the mean of the targets. A sequence compared with one number per
     example asks every step, the first included, for the final answer. Cross-entropies raise.
 
     **How it is measured.** From the shapes of the targets as given and of the model's output,
-    after the alignment Keras does itself: it adds or drops one last axis of size 1.
+    after the alignment Keras does itself; in a step of one's own from its operations.
 
-    **How to fix it.** `return_sequences` in the last recurrent layer, `Flatten` or global
-    pooling before the head, or targets with the axis the loss expects.
+    **How to fix it.** `return_sequences` in the last recurrent layer, `Flatten` or global pooling
+    before the head, or targets with the axis the loss expects (Keras' own losses add it).
 
-    **When it is wrong.** When one target per example is meant for every step, which is then better
-    written out. The built-in losses align `(n,)` with `(n, 1)` and are not reported.
+    **When it is wrong.** When one target per example is meant for every step.
 
     **References.** Keras: `squeeze_or_expand_to_same_rank`. `tests/test_keras_facts.py` shows it.
     """
@@ -42,19 +42,20 @@ class TargetRank(Rule):
     stage = Stage.CONTRACT
     explains = STUCK | {"loss_task", "metric_task"}
 
-    def check(self, fit: RankFit) -> Findings:
+    def check(self, fit: RankFit | None, own: AllPairsStep | None) -> Findings:
+        if own is not None:
+            return (yield self._all_pairs(own.setup, f"Your {own.method}"))
+        if fit is None:
+            raise NotRecorded("the loss and the labels: compile with loss=..., and pass y")
         for mismatch in fit.mismatches:
             yield self._mismatch(fit.setup, mismatch)
         for metric, head in fit.all_pairs_metrics:
-            yield self._metric(fit.setup, metric, head)
+            yield self._all_pairs(fit.setup, f"The metric '{metric.requested}'", head)
         for head, shape, other in fit.validation:
             yield self.finding(
                 f"The validation targets of {head.label} have shape {_shown(other)}, its training "
                 f"targets {_shown(shape)}: Keras raises at the first validation.",
-                measurements=[
-                    Measurement(name="axes in validation", value=len(other) + 1),
-                    Measurement(name="axes in training", value=len(shape) + 1),
-                ],
+                measurements=_axes(shape, other, "axes in training", "axes in validation"),
                 layers=head.layer_names,
                 remedies=[
                     Remedy(
@@ -79,14 +80,14 @@ class TargetRank(Rule):
             remedies=[_remedy(setup, mismatch)],
         )
 
-    def _metric(self, setup: Setup, metric: MetricRecord, head: Head) -> Finding:
+    def _all_pairs(self, setup: Setup, what: str, at: Head | None = None) -> Finding:
         return self.finding(
-            f"The metric '{metric.requested}' compares targets of shape (n,) with predictions of "
-            "shape (n, 1): it averages over all n² pairs.",
-            severity=Severity.WARNING,
+            f"{what} compares targets of shape (n,) with predictions of shape (n, 1), entry by "
+            "entry: it averages over all n² pairs, which the mean of the targets fits best.",
+            severity=Severity.WARNING if at else None,
             measurements=_axes((), (1,)),
-            layers=head.layer_names,
-            remedies=[_column(setup, "the metric")],
+            layers=at.layer_names if at else (),
+            remedies=[_column(setup, "the metric" if at else "the loss")],
         )
 
 
@@ -135,11 +136,10 @@ def _column(setup: Setup, what: str) -> Remedy:
     )
 
 
-def _axes(target: Shape, output: Shape) -> list[Measurement]:
-    return [
-        Measurement(name="target axes", value=len(target) + 1),
-        Measurement(name="prediction axes", value=len(output) + 1),
-    ]
+def _axes(
+    target: Shape, output: Shape, one: str = "target axes", other: str = "prediction axes"
+) -> list[Measurement]:
+    return [Measurement(name=n, value=len(s) + 1) for n, s in ((one, target), (other, output))]
 
 
 def _inner(shape: Shape) -> str:

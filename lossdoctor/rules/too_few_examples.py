@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.sample_size import SampleSize
-from lossdoctor.finding import Remedy, Severity, Stage
+from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 _FEW_ROWS = 200
@@ -16,7 +16,8 @@ class TooFewExamples(Rule):
     """Too few examples for the number of classes or features, or for anything.
 
     **What it detects.** Fewer than five examples per class, fewer examples than features, or fewer
-    than thirty in all, under a model with many more parameters than examples.
+    than thirty in all, under a model with many more parameters than examples; a pipeline that
+    brings the same batch over and over.
 
     **Why it matters.** With fewer examples than features a linear model already fits any labels
     perfectly, right or wrong; with a handful per class the class' variety is not in the data. The
@@ -79,6 +80,9 @@ class TooFewExamples(Rule):
             raise NotApplicable(
                 "the inputs are a few discrete patterns, which may be all there are"
             )
+        if size.repeated is not None:
+            yield self._repeated(size, size.repeated)
+            return
         per_parameter = size.parameters / size.rows
         if per_parameter <= self.parameters:
             return
@@ -107,6 +111,20 @@ class TooFewExamples(Rule):
                     text="Get more examples, or make more of these: augmentation, a pretrained "
                     "body, fewer features. Until then prefer a linear model and cross-validation; "
                     "dropout and early stopping only soften what the data cannot tell."
+                )
+            ],
+        )
+
+    def _repeated(self, size: SampleSize, different: int) -> Finding:
+        return self.finding(
+            f"Of {size.rows:,} examples read, {different:,} are different: every batch brings the "
+            "same ones.",
+            title="The same batch over and over",
+            measurements=[Measurement(name="different examples", value=different)],
+            remedies=[
+                Remedy(
+                    text="Let each batch take other rows: a generator or PyDataset that uses its "
+                    "index, a tf.data.Dataset without .take(1) before .repeat()."
                 )
             ],
         )

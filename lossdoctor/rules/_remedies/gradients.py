@@ -301,7 +301,7 @@ def against_stall(
         )
     if any(loss.custom for loss in setup.losses) or setup.model.custom_compute_loss:
         return Remedy(
-            text="Write the loss without argmax, rounding, comparisons, casts to integers and "
+            text="Write the loss without rounding, argmax, comparisons, casts to integers and "
             "clipping, whose slope is 0, and without NumPy, and "
             "check it with tf.GradientTape on one batch."
         )
