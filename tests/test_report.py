@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import RunRecord
+from lossdoctor.record.run import FitRecord, RunRecord
 from lossdoctor.report import Report
 from tests.reports import caused, finding, outcome, report
 
@@ -87,3 +89,19 @@ def test_save_refuses_other_suffixes(tmp_path, name):
         report().save(tmp_path / name)
     assert name in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_that_raised_for_no_known_reason_is_not_called_healthy():
+    record = RunRecord(source="run", fit=FitRecord(stopped="exception: ValueError: odd"))
+    made = dataclasses.replace(report(), record=record)
+    assert made.verdict.startswith("Cannot tell why fit raised: 2 checks clear (exception: Value")
+    assert str(made).startswith("? LossDoctor: Cannot tell")
+
+
+def test_a_run_of_which_hardly_anything_could_be_checked_is_not_called_healthy():
+    outcomes = [
+        outcome("overfitting", "clear"),
+        *(outcome("x", "not_applicable") for _ in range(3)),
+    ]
+    made = dataclasses.replace(report(outcomes=tuple(outcomes)), record=RunRecord(source="run"))
+    assert made.verdict == "Nothing found, but only 1 of 4 checks could be made."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.output_head import Head, OutputHeads
@@ -22,6 +23,7 @@ _RARE = 0.2
 _FEWEST_ROWS = 20
 _CODES = (999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0)
 _UNSCALED = 10.0
+_MOST_CODED = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +87,20 @@ def _tail(head: Head, summary: TensorSummary) -> HeavyTail | None:
 class FarEntry:
     """The most extreme entry of one input.
 
-    `distance` counts standard deviations of the feature's other entries, `value` is the entry.
+    `distance` counts standard deviations of the feature's other entries, `value` is the entry,
+    which makes up `share` of them; `column` is where the feature stands.
     """
 
     index: int
     summary: TensorSummary
     feature: str
+    column: int
     value: float
+    share: float
     distance: float
     typical: tuple[float, float]
+    repeated: bool
+    """Several rows hold exactly this value."""
     raw: bool
     """The other features are far from unit scale as well: nobody has scaled these data yet."""
 
@@ -158,6 +165,17 @@ def _missing_code(index: int, summary: TensorSummary) -> MissingCode | None:
     return best
 
 
+def _end_share(summary: TensorSummary, highest: NDArray[Any], single: float) -> NDArray[np.float64]:
+    """Which share of each feature's entries has its most extreme value: `single`, unless the
+    sample holds it repeatedly, as a code for missing values is."""
+    if summary.feature_end_shares.shape[1] != len(highest):
+        return np.full(len(highest), single)
+    low, high = summary.feature_end_shares
+    share = np.where(highest, high, low)
+    repeated = (share * summary.sampled_rows > 1.5) & (share <= _MOST_CODED)
+    return np.where(repeated, share, single)
+
+
 def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
     if not len(summary.feature_mean) or summary.rows < _FEWEST_ROWS:
         return None
@@ -166,9 +184,11 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
     below = mean - np.asarray(summary.feature_min)
     deviation = np.maximum(above, below)
     count = summary.rows * max(1, int(np.prod([s or 1 for s in summary.shape[:-1]])))
-    # Without its most extreme entry a feature has this variance left, around this mean.
-    rest_mean = mean - np.where(above >= below, above, -below) / (count - 1)
-    rest = std**2 - deviation**2 / (count - 1)
+    share = _end_share(summary, above >= below, 1 / count)
+    # Without the entries of its most extreme value a feature has this variance left, around this
+    # mean.
+    rest_mean = mean - np.where(above >= below, above, -below) * share / (1 - share)
+    rest = std**2 - deviation**2 * share / (1 - share)
     dense = (np.asarray(summary.feature_zero_fraction) < _SPARSE) & (std > 0)
     # What is left of a feature with one value besides the extreme one is rounding.
     dense &= rest > 1e-12 * std**2
@@ -185,7 +205,10 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
         index=index,
         summary=summary,
         feature=f"'{names[worst]}'" if names else f"number {worst}",
+        column=worst,
         value=float((summary.feature_max if highest else summary.feature_min)[worst]),
+        share=float(share[worst]),
+        repeated=bool(share[worst] * count > 1.5),
         distance=float(distance[worst]),
         typical=(float(rest_mean[worst]), float(scale[worst])),
         raw=bool(np.median(np.hypot(mean, std)) > _UNSCALED),

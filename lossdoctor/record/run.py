@@ -278,6 +278,9 @@ class TensorSummary:
     feature_max: Array = field(default_factory=lambda: np.empty(0))
     feature_nonfinite: Array = field(default_factory=lambda: np.empty(0))
     feature_zero_fraction: Array = field(default_factory=lambda: np.empty(0))
+    feature_end_shares: Array = field(default_factory=lambda: np.empty((2, 0)))
+    """Share of sampled rows that hold exactly the smallest value of a feature, and the largest;
+    shape `(2, features)` for tables."""
     feature_names: tuple[str, ...] = ()
     """Column names of a DataFrame; empty otherwise."""
 

@@ -190,6 +190,9 @@ def sample_statistics(array: NDArray[Any], seed: int = 0) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
             found["row_spread"] = float(usable.std(axis=0, dtype=np.float64).mean())
     found["duplicate_fraction"] = _duplicate_fraction(rows)
+    if sample.ndim == 2 and sample.shape[1] <= MAX_FEATURES and len(usable):
+        ends = usable.min(axis=0), usable.max(axis=0)
+        found["feature_end_shares"] = np.stack([(usable == end).mean(axis=0) for end in ends])
     if sample.ndim in (2, 3):
         steps = sample.reshape(*sample.shape[:2], -1)
         found["trailing_zeros"] = _trailing(steps, 0)

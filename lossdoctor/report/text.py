@@ -91,8 +91,8 @@ class _Writer:
             found = wording.counts(report.findings)
             text = Text(f"LossDoctor: {stands[0].lower()}{stands[1:]} ({found}).", "bold")
             return self._hanging(text, ("", ""), rest="  ")
-        checked = any(outcome.status == "clear" for outcome in report.outcomes)
-        mark, style = ("✔", "green") if checked else ("?", "yellow")
+        healthy = stands.startswith(wording.HEALTHY)
+        mark, style = ("✔", "green") if healthy else ("?", "yellow")
         text = Text(f"LossDoctor: {stands}.")
         return self._hanging(text, (f"{mark} ", f"bold {style}"), rest="  ")
 

@@ -90,13 +90,21 @@ def state(record: RunRecord, findings: Sequence[Finding], outcomes: Sequence[Out
     made = sum(outcome.status in ("clear", "found") for outcome in outcomes)
     if not made:
         return f"Cannot tell: none of the {len(outcomes)} checks could be made"
+    stopped = (record.fit.stopped if record.fit else None) or ""
+    if stopped.startswith("exception"):
+        return f"Cannot tell why fit raised: {plural(made, 'check')} clear ({stopped})"
+    tried = sum(outcome.status != "not_applicable" for outcome in outcomes)
+    if record.source == "run" and tried < _FEW * len(outcomes):
+        return f"Nothing found, but only {made} of {len(outcomes)} checks could be made"
     rest = ((sum(o.status == status for o in outcomes), word) for status, word in _REST.items())
     return ", ".join(
-        [f"Nothing to fix: {plural(made, 'check')} clear"]
+        [f"{HEALTHY}: {plural(made, 'check')} clear"]
         + [f"{count} {word}" for count, word in rest if count]
     )
 
 
+HEALTHY = "Nothing to fix"
+_FEW = 1 / 3
 _REST = {"not_applicable": "not applicable", "ignored": "ignored", "failed": "failed"}
 
 

@@ -88,3 +88,26 @@ def test_a_run_that_learned_makes_it_information():
 def test_not_applicable_without_inputs():
     assert outcome_of(SLUG, config_record(y=X[:, 0])).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+@pytest.mark.parametrize("scale", [lambda x: x / 9999, lambda x: (x - x.mean(0)) / x.std(0)])
+def test_a_code_that_was_scaled_with_its_column(scale):
+    x = X.copy()
+    x[::40, 3] = -9999.0
+    x = scale(x)
+    (finding,) = found(x)
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("2.6% of the rows hold")
+    names = {"X": x, "X_val": x[:50], "np": np}
+    exec(finding.remedies[0].code, names)
+    healed = names["X"][:, 3]
+    assert abs(healed.std() - 1) < 0.05
+    assert np.all(healed[::40] == healed[0])
+    assert names["X_val"].shape == (50, 20)
+
+
+def test_values_that_repeat_at_an_end_without_being_far_are_no_code():
+    clipped = np.clip(RANDOM.exponential(size=(500, 20)), 0.05, 4.0)
+    assert not found(clipped)
+    rarely = (RANDOM.random(size=(500, 20)) < 0.02).astype(float) + 1e-3 * X
+    assert not [f for f in found(rarely) if "code" in f.message]

@@ -3,10 +3,12 @@ import dataclasses
 import numpy as np
 
 from lossdoctor.finding import Severity
+from lossdoctor.record.batch_labels import BatchLabels
 from lossdoctor.record.run import FitRecord, RunRecord
 from tests.records import config_record, findings_of, outcome_of
 
 SLUG = "ordered_data"
+RNG = np.random.default_rng(0)
 Y = np.repeat([0, 1, 2], 50)
 
 
@@ -71,3 +73,46 @@ def test_of_many_rare_values_some_are_absent_by_chance():
     assert findings_of(SLUG, record(counts[:750], validation=counts[750:])) == ()
     apart = np.sort(counts)
     assert len(findings_of(SLUG, record(apart[:500], validation=apart[500:]))) == 1
+
+
+def mixed(correlation, **fields):
+    base = record()
+    train = dataclasses.replace(base.train, batch_correlation=correlation)
+    return dataclasses.replace(base, train=train, **fields)
+
+
+def test_batches_of_few_classes_come_from_a_small_shuffle_buffer():
+    (finding,) = findings_of(SLUG, mixed(0.6))
+    assert finding.severity is Severity.ERROR
+    assert "a buffer of .shuffle smaller than the data" in finding.message
+    assert not findings_of(SLUG, mixed(0.1))
+    assert not findings_of(SLUG, mixed(None))
+
+
+def batches_of(y, size=32):
+    labels = BatchLabels()
+    for start in range(0, len(y) - size + 1, size):
+        labels.update([y[start : start + size]])
+    return labels.correlation()
+
+
+def buffered(y, size):
+    """`tf.data`'s shuffle with a buffer."""
+    waiting, out = list(y[:size]), []
+    for following in y[size:]:
+        place = RNG.integers(size)
+        out.append(waiting[place])
+        waiting[place] = following
+    return np.array(out + waiting)
+
+
+def test_the_correlation_tells_sorted_rows_behind_a_small_buffer_from_shuffled_ones():
+    y = np.repeat(np.arange(10), 160)
+    assert batches_of(y) == 1.0
+    assert batches_of(np.eye(10)[y]) == 1.0
+    assert 0.4 < batches_of(buffered(y, 100)) < 0.9
+    for _ in range(20):
+        assert batches_of(RNG.permutation(y)) == 0.0
+        assert batches_of((RNG.random(1600) < 0.05).astype(int)) == 0.0
+    assert batches_of(RNG.normal(size=1600)) is None
+    assert batches_of(y[:100]) is None

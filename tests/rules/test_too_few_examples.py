@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 
 from lossdoctor.finding import Severity
@@ -56,3 +58,22 @@ def test_not_applicable_to_complete_patterns_and_trained_weights():
     trained = OptimizerRecord(class_name="Adam", learning_rate=1e-3, iterations=9)
     assert outcome_of(SLUG, record(12, optimizer=trained)).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def read(x, batch_size=32, batches=32):
+    base = record(len(x), x=x, validated=False)
+    train = dataclasses.replace(base.train, batch_size=batch_size, batches=batches)
+    return dataclasses.replace(base, train=train)
+
+
+def test_the_same_batch_over_and_over():
+    (finding,) = findings_of(SLUG, read(np.tile(X[:32], (31, 1))))
+    assert finding.severity is Severity.WARNING
+    assert finding.message.startswith("Of 992 examples read, 32 are different")
+
+
+def test_repeated_data_and_narrow_tables_are_no_repeated_batch():
+    assert not findings_of(SLUG, read(np.tile(X[:200], (5, 1))))
+    doses = np.repeat(np.arange(10.0), 100)[:, None]
+    assert not findings_of(SLUG, read(doses))
+    assert not findings_of(SLUG, read(X))

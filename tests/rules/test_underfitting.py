@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lossdoctor.record.run import TargetPairing
+from lossdoctor.record.run import LossRecord, TargetPairing
 from tests.records import config_record, findings_of, outcome_of, trained
 
 SLUG = "underfitting"
@@ -105,3 +105,13 @@ def test_a_truth_table_can_be_learned_to_the_last_row(x, y, fires):
     )
     assert bool(found) == fires
     assert all("no pattern of the inputs comes with two answers" in f.message for f in found)
+
+
+def test_predictions_that_estimate_no_target_are_not_held_against_it():
+    record = fitted(0.4, 0.8)
+    distance = LossRecord(name="contrastive", custom=True, baseline=0.25, floor=1.0)
+    assert outcome_of(SLUG, dataclasses.replace(record, losses=(distance,))).status == (
+        "not_applicable"
+    )
+    logits = dataclasses.replace(distance, with_logits=True)
+    assert len(findings_of(SLUG, dataclasses.replace(record, losses=(logits,)))) == 1

@@ -178,6 +178,22 @@ def replace_code(value: float, place: str, setup: Setup) -> Remedy:
     )
 
 
+def replace_scaled_code(column: int, value: float, place: str, setup: Setup) -> Remedy:
+    """Put the median where a code stands that was scaled with its column, and scale anew."""
+    return Remedy(
+        text="Replace the code by the median of the other rows before the column is scaled: scaled "
+        "together with it, the other values hardly differ.",
+        code=f'column = np.asarray(X{place}, dtype="float64")[:, {column}]\n'
+        f"others = column[~np.isclose(column, {value!r})]\n"
+        + "\n".join(
+            f'{x} = np.array({x}, dtype="float64")\n'
+            f"{x}[np.isclose({x}[:, {column}], {value!r}), {column}] = np.median(others)\n"
+            f"{x}[:, {column}] = ({x}[:, {column}] - others.mean()) / others.std()"
+            for x in (name + place for name in setup.sides("X"))
+        ),
+    )
+
+
 def drop_or_impute(tensor: Tensor, other_side: bool, setup: Setup) -> Remedy:
     """Get NaN and infinities out: drop few rows, fill the columns of many with the median."""
     sides = [("X", "y")] if not tensor.validation or setup.fit.validation_split else []
