@@ -264,6 +264,7 @@ class Compares(keras.Model):
         (lambda y: 2.0 * tf.cast(y, tf.float32) - 1.0, True),
         (lambda y: y[:, None], False),
         (lambda y: tf.reshape(y, [-1, 1]), False),
+        (lambda y: y[:, None] + 0.0 * tf.reduce_mean(y - y[:, None]), False),
     ],
 )
 def test_a_list_of_targets_against_a_column_of_predictions_is_seen_in_the_step(prepare, pairs):

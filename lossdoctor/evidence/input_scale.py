@@ -35,6 +35,8 @@ class ScaledInput:
     `exempt` says why its scale cannot hurt, or cannot be judged; None where it matters.
 
     Attributes:
+        gain: What the `Rescaling` layers on its way multiply it by,
+        shift: and what they add.
         rms: Root mean square of all entries.
         offset: ‖mean‖ ÷ ‖standard deviation‖ over the features.
         unevenness: Scale of the largest feature ÷ scale at the lower quartile of the features; a
@@ -55,6 +57,8 @@ class ScaledInput:
     summary: TensorSummary
     reader: LayerRecord | None
     exempt: str | None
+    gain: float
+    shift: float
     rms: float
     offset: float
     unevenness: float
@@ -148,6 +152,8 @@ def _scaled(
         summary=summary,
         reader=reader,
         exempt=_exempt(summary, layers, pretrained, random),
+        gain=gain,
+        shift=shift,
         rms=float(np.sqrt(np.mean(mean**2 + std**2))),
         offset=_ratio(float(np.linalg.norm(mean)), float(np.linalg.norm(std))),
         unevenness=_unevenness(scale, std),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 _COMPARE = {"Sub", "SquaredDifference", "Mul", "RealDiv", "DivNoNan", "Equal"}
-_PASS_ON = {"Cast", "Identity", "Neg", "Reshape", "Squeeze", "Sub", "Mul", "AddV2"}
+_PASS_ON = {"Cast", "Identity", "Neg", "Reshape", "Squeeze", "ExpandDims", "StridedSlice"}
+_PASS_ON |= {"Sub", "Mul", "AddV2"}
+_MOST_STEPS = 8
 
 
 def compares_all_pairs(targets: Any, graph: Any) -> bool:
@@ -22,23 +23,23 @@ def compares_all_pairs(targets: Any, graph: Any) -> bool:
     leaves = [leaf for leaf in keras.tree.flatten(targets) if leaf is not None]
     known = {leaf.ref() for leaf in leaves if leaf.shape.rank is not None and leaf.shape.rank < 2}
     return bool(known) and any(
-        _is_table(operation.inputs) and any(_from(known, x) for x in operation.inputs)
+        _is_table(known, *sorted(operation.inputs, key=lambda tensor: tensor.shape.rank or 0))
         for operation in graph.get_operations()
         if operation.type in _COMPARE
     )
 
 
-def _is_table(pair: Sequence[Any]) -> bool:
-    vector, column = sorted(pair, key=lambda tensor: tensor.shape.rank or 0)
-    ranks = (vector.shape.rank, column.shape.rank)
-    return ranks == (1, 2) and bool(column.shape[1] == 1 != vector.shape[0])
-
-
-def _from(known: set[Any], tensor: Any) -> bool:
-    """Whether `tensor` is one of the `known`, or computed from one, still a vector."""
-    if tensor.shape.rank != 1:
+def _is_table(known: set[Any], vector: Any, column: Any) -> bool:
+    if (vector.shape.rank, column.shape.rank) != (1, 2):
         return False
-    operation = tensor.op
-    return tensor.ref() in known or (
-        operation.type in _PASS_ON and any(_from(known, x) for x in operation.inputs)
-    )
+    pairs = column.shape[1] == 1 != vector.shape[0]
+    # Whoever compares the targets with one another means all pairs.
+    return bool(pairs and _from(known, vector) and not _from(known, column))
+
+
+def _from(known: set[Any], tensor: Any, steps: int = _MOST_STEPS) -> bool:
+    """Whether `tensor` is one of the `known`, or computed from one in a few steps."""
+    if tensor.ref() in known:
+        return True
+    passes = steps > 0 and tensor.op.type in _PASS_ON
+    return passes and any(_from(known, x, steps - 1) for x in tensor.op.inputs)

@@ -271,10 +271,11 @@ def with_baselines(
         with contextlib.suppress(Exception):
             floor = loss_floor(function, target, outputs[index], loss)
         value, constant = baseline if baseline else (None, ())
-        rows = target[:BASELINE_ROWS]
-        anything = np.full(prediction_shape(rows, outputs[index]), 0.3, dtype=np.float32)
-        share = share_of_batch(function, rows, anything, batch_size)
-        value, floor = (None if x is None else x * share for x in (value, floor))
+        with contextlib.suppress(Exception):
+            rows = target[:BASELINE_ROWS]
+            anything = np.full(prediction_shape(rows, outputs[index]), 0.3, dtype=np.float32)
+            share = share_of_batch(function, rows, anything, batch_size)
+            value, floor = (None if x is None else x * share for x in (value, floor))
         found.append(
             dataclasses.replace(loss, baseline=value, baseline_prediction=constant, floor=floor)
         )

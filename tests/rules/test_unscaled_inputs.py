@@ -190,3 +190,16 @@ def test_the_code_standardizes_one_number_per_example_too():
     exec(finding.remedies[0].code, given)
     assert given["X"].std() == pytest.approx(1)
     assert given["X_val"] == pytest.approx(given["X"][:5])
+
+
+@pytest.mark.parametrize(("raw", "says"), [(RANDOM.random((200, 20)), "Scale once"), (None, "")])
+def test_the_remedy_reckons_with_the_models_own_rescaling(raw, says):
+    x = RANDOM.normal(1e6, 1e5, size=(200, 20)) if raw is None else raw
+    rescaled = chain(layer("rescaling", "Rescaling", scale=1 / 255, offset=-0.5), *TAIL)
+    (finding,) = findings_of(SLUG, config_record(model=rescaled, x=x, y=np.arange(200.0)))
+    assert len(finding.remedies) == 1, "a Normalization in front would be rescaled as well"
+    assert says in finding.remedies[0].text
+    names = {"X": x, "X_val": x, "np": np}
+    exec(finding.remedies[0].code, names)
+    read = names["X"] / 255 - 0.5
+    assert 0.4 < np.sqrt(np.mean(read**2)) < 1.1

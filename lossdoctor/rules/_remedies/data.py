@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lossdoctor.evidence.data_quality import Tensor
 from lossdoctor.evidence.input_scale import ScaledInput
 from lossdoctor.evidence.setup import Setup
@@ -12,12 +14,13 @@ from lossdoctor.rules._remedies.code import compile_code
 _ALL_BUT_FEATURES = "tuple(range(max(values.ndim - 1, 1)))"
 _SKEWED = 2.0
 _FEW_ROWS = 0.05
+_FINE = 0.03, 10.0
 
 
 def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
     """Scale the data, or else let the model do it; ids want another treatment."""
     remedies = [_scaled_data(scaled, setup)]
-    if setup.model.kind == "sequential":
+    if setup.model.kind == "sequential" and scaled.gain == 1:
         remedies.append(_scaled_in_model(setup))
     if scaled.looks_like_ids:
         remedies.append(
@@ -37,6 +40,17 @@ def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
             "weights are made for inputs around 1, and pixels have a range known in advance.",
             code=_apply(scaled, setup, "", '{}.astype("float32") / 255'),
         )
+    undo = "{}" if scaled.gain == 1 else f"(({{}} - {scaled.shift!r}) / {scaled.gain!r})"
+    if (
+        scaled.gain != 1
+        and _FINE[0] <= math.hypot(scaled.summary.mean, scaled.summary.std) <= _FINE[1]
+    ):
+        return Remedy(
+            text="Scale once: the model's own Rescaling scales these data a second time. Take that "
+            "layer out of the model, or give it the data as they were before, here and wherever "
+            "you predict.",
+            code=_apply(scaled, setup, "", undo.format("np.asarray({})") + '.astype("float32")'),
+        )
     axes = "0" if len(scaled.summary.shape) < 2 else "tuple(range(values.ndim - 1))"
     return Remedy(
         text="Standardize each feature with the mean and standard deviation of the training rows, "
@@ -48,7 +62,7 @@ def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
             'values = np.asarray({X}, dtype="float64")\n'
             f"mean, std = values.mean(axis={axes}), values.std(axis={axes})\n"
             "std = np.where(std > 0, std, 1.0)  # constant features become 0\n",
-            '((np.asarray({}) - mean) / std).astype("float32")',
+            undo.format("((np.asarray({}) - mean) / std)") + '.astype("float32")',
         ),
     )
 
