@@ -1,10 +1,11 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import NonFiniteOrigin, OptimizerRecord
+from lossdoctor.record.run import CallbackRecord, NonFiniteOrigin, OptimizerRecord
 from tests.records import (
     findings_of,
     history_record,
@@ -41,6 +42,27 @@ def test_the_proposed_rate_makes_the_first_update_a_sound_share_of_the_weights()
     momentum = OptimizerRecord(class_name="SGD", learning_rate=1.0, momentum=0.9)
     record = trained(STUCK, ratio=3.0, learning_rate=1.0, optimizer=momentum)
     assert findings_of(SLUG, record)[0].remedies[0].code.endswith("= 0.002")
+
+
+def raised(first, ratio):
+    record = trained(STUCK, ratio=ratio, learning_rate=1.0)
+    rates = np.geomspace(first, 1.0, len(record.steps.learning_rate))
+    steps = dataclasses.replace(record.steps, learning_rate=rates)
+    scheduler = CallbackRecord(class_name="LearningRateScheduler")
+    fit = dataclasses.replace(record.fit, callbacks=(scheduler,))
+    return dataclasses.replace(record, steps=steps, fit=fit)
+
+
+def test_what_raised_the_rate_is_taken_out_unless_it_warmed_up():
+    growing = np.geomspace(0.01, 3.0, 320)
+    remedy = findings_of(SLUG, raised(0.001, growing))[0].remedies[0]
+    assert "began at 0.001, and a LearningRateScheduler brought it to 1" in remedy.text
+    kept = keras.callbacks.ModelCheckpoint("x.keras")
+    names = {"keras": keras, "callbacks": [keras.callbacks.LearningRateScheduler(abs), kept]}
+    exec(remedy.code, names)
+    assert names["callbacks"] == [kept]
+    warm_up = findings_of(SLUG, raised(1e-6, np.geomspace(1e-5, 3.0, 320)))[0].remedies[0]
+    assert "LearningRateScheduler" not in warm_up.text
 
 
 def test_a_schedule_is_replaced_by_compiling_anew():

@@ -15,6 +15,7 @@ _CLIP = Remedy(
     code="model.optimizer.global_clipnorm = 1.0",
 )
 
+_RAISED, _MOVES = 10.0, 1e-3
 ADADELTA = 1.0  # Zeiler (2012): steps are of the size of earlier ones, without any rate
 
 
@@ -55,9 +56,34 @@ def calm_rate(rehearsed: RehearsedTraining) -> Remedy:
     )
 
 
+def _keep_first_rate(setup: Setup, sizes: StepSize) -> Remedy | None:
+    """Take out what raised the rate during the run, where lowering its start would be in vain."""
+    first = float(sizes.learning_rate[0])
+    names = [callback.class_name for callback in setup.fit.callbacks or ()]
+    by_callback = "LearningRateScheduler" in names
+    by_schedule = bool(setup.optimizer and setup.optimizer.schedule)
+    # A warm-up begins where hardly anything moves, and is to rise.
+    raised = sizes.present_rate >= _RAISED * first and sizes.first >= _MOVES
+    if not raised or not (by_callback or by_schedule):
+        return None
+    what = "a LearningRateScheduler" if by_callback else "its schedule"
+    return Remedy(
+        text=f"Take out what raises the rate: it began at {first:g}, and {what} brought it to "
+        f"{sizes.present_rate:g}. If it was to fall, look at the schedule's sign.",
+        code=(
+            "callbacks = [\n    callback\n    for callback in callbacks\n    if not isinstance("
+            "callback, keras.callbacks.LearningRateScheduler)\n]"
+            if by_callback
+            else set_rate(setup, first)
+        ),
+    )
+
+
 def smaller_steps(setup: Setup, sizes: StepSize, curve: LossCurve) -> list[Remedy]:
     """Lower the learning rate; then clip the gradients, where that is not done already."""
-    lower = lower_rate(setup, sizes.lower_rate(curve.growth), sizes.present_rate)
+    lower = _keep_first_rate(setup, sizes) or lower_rate(
+        setup, sizes.lower_rate(curve.growth), sizes.present_rate
+    )
     optimizer = setup.optimizer
     if optimizer and (optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue):
         return [lower]
