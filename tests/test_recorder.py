@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from lossdoctor.callback import LossDoctor
+from lossdoctor.check import check_config
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(1)
@@ -199,13 +200,19 @@ def test_a_loss_without_a_gradient_is_named_though_keras_raises_at_the_first_ste
     def error_rate(y_true, y_pred):
         return 1.0 - tf.reduce_mean(tf.cast(tf.round(y_pred) == y_true, tf.float32))
 
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
-    model.compile("adam", error_rate)
+    def model():
+        made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activation="sigmoid")])
+        made.compile("adam", error_rate)
+        return made
+
+    x, y = RNG.normal(size=(64, 4)), np.arange(64)[:, None] % 2
+    before = check_config(model(), y, x=x)
     doctor = LossDoctor(verbose=0)
     with pytest.raises(ValueError, match="No gradients provided"):
-        model.fit(RNG.normal(size=(64, 4)), np.arange(64)[:, None] % 2, callbacks=[doctor])
-    assert doctor.report.findings[0].rule == "stalled_updates"
-    assert "Keras raises" in doctor.report.findings[0].message
+        model().fit(x, y, callbacks=[doctor])
+    for report in (before, doctor.report):
+        assert report.findings[0].rule == "stalled_updates"
+        assert "Keras raises" in report.findings[0].message
 
 
 def summed(y_true, y_pred):

@@ -37,9 +37,13 @@ class Misdirection:
         with contextlib.suppress(NotApplicable, IndexError):
             last = float(LossCurve.from_record(record).loss[-1])
         share = 0.0 if outcome is None else outcome[0]
-        for loss in record.losses:
+        outputs = record.model.outputs if record.model else ()
+        for loss, output in zip(record.losses, outputs):
             constant, perfect = loss.baseline, loss.floor
             if not loss.custom or constant is None or perfect is None or constant >= perfect:
+                continue
+            # What a head without a known range never answers, a distance below 0, is no constant.
+            if output.activation is None:
                 continue
             end = None
             if not (constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)):

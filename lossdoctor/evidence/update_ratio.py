@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence._owners import in_order, owners, weights_by_path
 from lossdoctor.evidence._sound import sound_rows
-from lossdoctor.record.run import RunRecord, WeightRecord
+from lossdoctor.record.run import NO_GRADIENT, RunRecord, WeightRecord
 
 Floats = NDArray[np.float64]
 
@@ -135,6 +135,9 @@ class NoGradients:
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         series = record.variables
+        if record.model and NO_GRADIENT in record.not_recorded.get("the rehearsal", ""):
+            trained = (x for x in record.model.layers if any(w.trainable for w in x.weights))
+            return cls(layers=tuple(layer.name for layer in trained))
         if series is None:
             raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         if not series.connected:

@@ -24,7 +24,7 @@ from keras.src.backend.common import global_state
 from numpy.typing import NDArray
 
 from lossdoctor.record.measure import same_random_state, unknown_variables
-from lossdoctor.record.run import OptimizerRecord, Rehearsal, Trial
+from lossdoctor.record.run import NO_GRADIENT, OptimizerRecord, Rehearsal, Trial
 
 STEPS = 64
 SECONDS = 2.0
@@ -287,6 +287,8 @@ class Stage:
         with tf.GradientTape() as tape:
             loss, others = self._loss(batch)
         gradients = tape.gradient(loss, _values(self._trainable))
+        if all(gradient is None for gradient in gradients):
+            raise CannotRehearse(NO_GRADIENT)
         for variable, value in zip(self._other, others):
             variable.assign(value)
         self.optimizer.apply_gradients(zip(gradients, self._trainable))

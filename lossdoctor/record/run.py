@@ -23,6 +23,8 @@ Array = Annotated[NDArray[Any], ArrayCodec]
 FORMAT_VERSION = 1
 UNFINISHED = "unfinished: killed, or still going on"
 """What a record made in the middle of a run says of how it ended."""
+NO_GRADIENT = "the loss has no gradient for any weight"
+"""Why a training could not be rehearsed which Keras would refuse at its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)

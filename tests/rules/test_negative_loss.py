@@ -89,6 +89,13 @@ def test_a_loss_of_ones_own_that_falls_as_the_answers_get_worse():
     assert not findings_of(SLUG, own_loss(-10.0, r2=0.3))
 
 
+def test_constants_a_head_may_never_answer_say_nothing():
+    record = own_loss(-1e10, r2=-5.0)
+    outputs = tuple(dataclasses.replace(o, activation=None) for o in record.model.outputs)
+    model = dataclasses.replace(record.model, outputs=outputs)
+    assert not findings_of(SLUG, dataclasses.replace(record, model=model))
+
+
 @pytest.mark.parametrize("record", [own_loss(-0.9, floor=-1.0), own_loss(-1e10, r2=0.8)])
 def test_silent_on_dice_and_on_a_loss_that_taught_something(record):
     assert outcome_of(SLUG, record).status == "not_applicable"
