@@ -40,11 +40,11 @@ class Misdirection:
         outputs = record.model.outputs if record.model else ()
         for loss, output in zip(record.losses, outputs):
             constant, perfect = loss.baseline, loss.floor
-            if not loss.custom or constant is None or perfect is None or constant >= perfect:
-                continue
             # What a head without a known range never answers, a distance below 0, is no constant.
-            if output.activation is None:
+            if not loss.prefers_constants or output.activation is None:
                 continue
+            assert constant is not None
+            assert perfect is not None
             end = None
             if not (constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)):
                 # With the bound 0, as in a contrastive loss, targets need not be the best answer.

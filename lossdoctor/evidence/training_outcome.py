@@ -8,7 +8,7 @@ from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.baseline import Baseline
-from lossdoctor.record.run import LossRecord, RunRecord, TargetPairing
+from lossdoctor.record.run import RunRecord, TargetPairing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,9 @@ class TrainingOutcome:
         losses = None if record.history is None else record.history.logs.get("loss")
         if losses is not None and len(losses) and not math.isfinite(losses[-1]):
             return cls(share=-math.inf, measured_by="loss")
-        if (loss := next(filter(_asks_for_something_else, record.losses), None)) is not None:
+        # As where a prediction is a distance; logits are not meant to equal their targets.
+        odd = (loss for loss in record.losses if loss.prefers_constants and not loss.with_logits)
+        if (loss := next(odd, None)) is not None:
             raise NotApplicable(
                 f"your loss '{loss.name}' is not lowest where predictions equal the targets, so "
                 "they are no estimates of them"
@@ -54,12 +56,6 @@ class TrainingOutcome:
             "error_rate": f"it makes only {1 - self.share:.0%} of the errors of a constant answer",
             "loss": f"its loss fell {self.share:.0%} of the way from the baseline to the floor",
         }[self.measured_by]
-
-
-def _asks_for_something_else(loss: LossRecord) -> bool:
-    """A constant costs less than the targets themselves, as where a prediction is a distance."""
-    known = loss.custom and not loss.with_logits and None not in (loss.baseline, loss.floor)
-    return bool(known and loss.floor > loss.baseline)  # type: ignore[operator]
 
 
 def share_learned(pairing: TargetPairing) -> tuple[float, str] | None:

@@ -28,7 +28,7 @@ from lossdoctor.record.compiled import (
     prediction_shape,
 )
 from lossdoctor.record.lifetime import uninterrupted
-from lossdoctor.record.own_loss import share_of_batch
+from lossdoctor.record.own_loss import adds_examples_up
 from lossdoctor.record.run import (
     ActivationRecord,
     LossRecord,
@@ -157,11 +157,9 @@ def measure_predictions(
             paired = pair(
                 index, target[:PREDICTED_ROWS], prediction, losses[index], output, function
             )
-            if function is not None and paired.loss is not None:
-                share = share_of_batch(
-                    function, target[:PREDICTED_ROWS], prediction, stream.batch_size
-                )
-                paired = dataclasses.replace(paired, loss=paired.loss * share)
+            if losses[index].adds_up and paired.loss is not None and stream.batch_size:
+                of_a_batch = paired.loss * stream.batch_size / paired.rows
+                paired = dataclasses.replace(paired, loss=of_a_batch)
             pairing.append(paired)
     return Predictions(summaries=summaries, pairing=tuple(pairing))
 
@@ -271,13 +269,22 @@ def with_baselines(
         with contextlib.suppress(Exception):
             floor = loss_floor(function, target, outputs[index], loss)
         value, constant = baseline if baseline else (None, ())
+        adds_up = False
         with contextlib.suppress(Exception):
-            rows = target[:BASELINE_ROWS]
-            anything = np.full(prediction_shape(rows, outputs[index]), 0.3, dtype=np.float32)
-            share = share_of_batch(function, rows, anything, batch_size)
+            few = target[:_FEWEST_AT_ONCE]
+            anything = np.full(prediction_shape(few, outputs[index]), 0.3, dtype=np.float32)
+            adds_up = adds_examples_up(function, few, anything)
+        if adds_up and batch_size:
+            share = batch_size / min(len(target), BASELINE_ROWS)
             value, floor = (None if x is None else x * share for x in (value, floor))
         found.append(
-            dataclasses.replace(loss, baseline=value, baseline_prediction=constant, floor=floor)
+            dataclasses.replace(
+                loss,
+                baseline=value,
+                baseline_prediction=constant,
+                floor=floor,
+                adds_up=adds_up,
+            )
         )
     return tuple(found)
 

@@ -42,25 +42,19 @@ def takes_logits(loss: Loss, output_shape: tuple[int | None, ...]) -> bool:
     return False
 
 
-def share_of_batch(
-    loss: Loss, y_true: NDArray[Any], y_pred: NDArray[Any], batch_size: int | None
-) -> float:
-    """What the value of `loss` on all rows is multiplied by for that on a batch: 1 unless it adds
-    the examples up, as `reduction="sum"` and `tf.reduce_sum` do, so that twice the rows cost twice
-    as much.
+def adds_examples_up(loss: Loss, y_true: NDArray[Any], y_pred: NDArray[Any]) -> bool:
+    """Whether twice the examples cost twice as much, as under `reduction="sum"` or `tf.reduce_sum`.
 
     Args:
         loss: `loss(y_true, y_pred) -> scalar`.
-        y_true: Targets, examples first.
-        y_pred: Predictions for them.
-        batch_size: Examples of a batch; None where it is not known.
+        y_true: Targets of a few examples.
+        y_pred: Predictions for them, not all of them right.
     """
     with contextlib.suppress(Exception), np.errstate(all="ignore"):
         once = float(loss(y_true, y_pred))
         twice = float(loss(np.concatenate([y_true] * 2), np.concatenate([y_pred] * 2)))
-        if once and batch_size and np.isclose(twice, 2 * once, rtol=1e-3):
-            return batch_size / len(y_true)
-    return 1.0
+        return once != 0 and bool(np.isclose(twice, 2 * once, rtol=1e-3))
+    return False
 
 
 def _targets(shape: tuple[int, ...], units: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

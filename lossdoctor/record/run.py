@@ -158,11 +158,20 @@ class LossRecord:
     """Keras adds or drops a last axis of one before the loss sees `y_true` and `y_pred`; False for
     a subclass of `keras.Loss` with a `call` of its own."""
     label_smoothing: float = 0.0
+    adds_up: bool = False
+    """Adds the examples of a batch up instead of averaging over them."""
     weight: float | None = None
     config: dict[str, Any] = field(default_factory=dict)
     baseline: float | None = None
     baseline_prediction: tuple[float, ...] = ()
     floor: float | None = None
+
+    @property
+    def prefers_constants(self) -> bool:
+        """A loss of the user's own costs less for a constant than for the targets themselves."""
+        if not self.custom or self.baseline is None or self.floor is None:
+            return False
+        return self.baseline < self.floor
 
 
 @dataclass(frozen=True, kw_only=True)
