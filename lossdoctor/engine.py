@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from lossdoctor.probability import with_probability
 from lossdoctor.ranking import rank
 from lossdoctor.record.run import RunRecord
 from lossdoctor.rules import Rule, default_rules, rule_classes
+from lossdoctor.rules._remedies.code import say_what_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def diagnose_record(
         # The numbers of a run that blew up overflow; NumPy's warnings would puzzle the user.
         with np.errstate(all="ignore"):
             found, outcome = _run(rule, evidence, rule.slug() in ignored)
-        findings += found
+        findings += [_addressed(finding, record) for finding in found]
         outcomes.append(outcome)
     ranked = rank(findings, {rule.slug(): rule.explains for rule in chosen})
     as_shipped = {rule.slug() for rule in set(chosen) & set(default_rules())}
@@ -91,6 +92,12 @@ def _run(rule: Rule, evidence: _Evidence, ignored: bool) -> tuple[list[Finding],
         # The user's training is worth more than one rule: its failure is reported, not raised.
         return [], outcome("failed", f"{type(error).__name__}: {error}")
     return found, outcome("found" if found else "clear")
+
+
+def _addressed(finding: Finding, record: RunRecord) -> Finding:
+    data = record.fit.data if record.fit else "arrays"
+    remedies = tuple(say_what_arrays(remedy, data) for remedy in finding.remedies)
+    return replace(finding, remedies=remedies)
 
 
 class _Evidence:

@@ -31,6 +31,7 @@ class RowOrder:
         one_class_batches: Share of recorded batches that hold one class only, less the share that
             would by chance (a rare class is absent from most batches).
         correlation: Of two examples of a recorded batch in their class.
+        rows: How many examples one pass over the data has; 0 = not known.
     """
 
     head: tuple[float, ...]
@@ -40,6 +41,7 @@ class RowOrder:
     missing_in_validation: tuple[float, ...]
     one_class_batches: float | None
     correlation: float | None
+    rows: int
     setup: Setup
 
     @classmethod
@@ -60,6 +62,7 @@ class RowOrder:
             missing_in_validation=_missing(shares, record.validation),
             one_class_batches=_beyond_chance(train, shares),
             correlation=train.batch_correlation,
+            rows=train.rows,
             setup=setup,
         )
 

@@ -237,6 +237,8 @@ class FitRecord:
     has_validation: bool | None = None
     class_weight: bool | None = None
     sample_weight: bool | None = None
+    data: Literal["arrays", "dataset", "generator"] = "arrays"
+    """What `fit` was given: arrays, a tf.data.Dataset, or something that yields batches."""
     run_eagerly: bool = False
     jit_compile: bool = False
     steps_per_execution: int = 1

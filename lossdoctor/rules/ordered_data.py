@@ -9,6 +9,11 @@ from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
+_ONCE = (
+    "order = np.random.default_rng(0).permutation(len(X))\n"
+    "X, y = np.asarray(X)[order], np.asarray(y)[order]"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrderedData(Rule):
@@ -79,13 +84,13 @@ class OrderedData(Rule):
             yield self._found(
                 f"y begins with {_classes(order.head)} and ends with {_classes(order.tail)}, and "
                 "shuffle=False feeds it in that order.",
-                shuffle=True,
+                mixed=_mixed(order),
             )
         elif batches is not None and batches > self.one_class_batches:
             yield self._found(
                 f"{batches:.0%} more of the batches hold a single class than chance would give.",
                 measurements=[self.measure("one_class_batches", batches)],
-                shuffle=True,
+                mixed=_mixed(order),
             )
         elif alike is not None and alike > self.correlation:
             learned = outcome is not None and outcome.share >= self.learned
@@ -95,7 +100,7 @@ class OrderedData(Rule):
                 "read one after the other).",
                 severity=Severity.INFO if learned else None,
                 measurements=[self.measure("correlation", alike)],
-                shuffle=True,
+                mixed=_mixed(order),
             )
         elif order.missing_in_validation:
             yield self._found(
@@ -109,7 +114,7 @@ class OrderedData(Rule):
         *,
         severity: Severity | None = None,
         measurements: Iterable[Measurement] = (),
-        shuffle: bool = False,
+        mixed: str = "",
     ) -> Finding:
         return self.finding(
             message,
@@ -121,17 +126,22 @@ class OrderedData(Rule):
                     + (
                         ", and leave shuffle at True (for a tf.data.Dataset: "
                         ".shuffle(number of examples) before .batch)."
-                        if shuffle
+                        if mixed
                         else ": `validation_split` never shuffles, and a stratified split "
                         "(sklearn.model_selection.train_test_split(..., stratify=y)) keeps the "
                         "shares of the classes."
                     ),
-                    code="order = np.random.default_rng(0).permutation(len(X))\n"
-                    "X, y = np.asarray(X)[order], np.asarray(y)[order]"
-                    + ("\nshuffle = True" if shuffle else ""),
+                    code=mixed or _ONCE,
                 )
             ],
         )
+
+
+def _mixed(order: RowOrder) -> str:
+    if order.setup.fit.data != "dataset" or not order.rows:
+        return f"{_ONCE}\nshuffle = True"
+    batch = order.setup.fit.batch_size or 32
+    return f"train_ds = train_ds.unbatch().shuffle({order.rows}).batch({batch})"
 
 
 def _classes(classes: tuple[float, ...], most: int = 4) -> str:

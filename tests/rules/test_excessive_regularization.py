@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import RunRecord
+from lossdoctor.record.run import ActivationRecord, RunRecord
 from tests.records import (
     chain,
     config_record,
@@ -62,3 +62,25 @@ def test_a_run_that_learned_makes_it_information():
 def test_not_applicable_without_a_penalty():
     assert outcome_of(SLUG, config_record(model=mlp(), y=Y)).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def run_with_penalized_outputs(size):
+    hidden = dense("a", 25, 20, activation="relu")
+    hidden = dataclasses.replace(hidden, config={**hidden.config, "activity_regularizer": "L1"})
+    base = config_record(model=chain(hidden, dense("head", 1, 25)), y=Y, x=np.ones((40, 20)))
+    outputs = ActivationRecord(layer="a", activation="relu", rows=40, mean=size, std=0.0)
+    return dataclasses.replace(run_record(base), activations=(outputs,))
+
+
+def test_outputs_that_their_penalty_silenced():
+    (finding,) = findings_of(SLUG, run_with_penalized_outputs(0.001))
+    assert finding.layers == ("a",)
+    assert "keeps its outputs at 0.001 times the size of what it reads" in finding.message
+    assert '"activity_regularizer": keras.regularizers.L1' in finding.remedies[0].code
+    assert findings_of(SLUG, run_with_penalized_outputs(0.06)) == ()
+    assert findings_of(SLUG, learned(run_with_penalized_outputs(0.001), 0.8)) == ()
+
+
+def test_penalized_outputs_before_training_say_nothing():
+    base = run_with_penalized_outputs(0.001)
+    assert findings_of(SLUG, dataclasses.replace(base, source="config", activations=())) == ()

@@ -1,15 +1,19 @@
 """Write the code of a remedy for the model at hand.
 
 Every snippet runs as it stands where `model`, `X`, `y` (and `X_val`, `y_val`) are the user's own:
-`lossdoctor validate` executes it on the freshly built broken model and trains again.
+`lossdoctor validate` executes it on the freshly built broken model and trains again. Where `fit`
+was given a `tf.data.Dataset`, this is `train_ds` (and that for validation `val_ds`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.finding import Remedy
 from lossdoctor.record.run import OptimizerRecord
 
 _OPTIMIZER_ARGUMENTS = (
@@ -27,6 +31,7 @@ _OPTIMIZER_ARGUMENTS = (
     "centered",
 )
 
+_ARRAYS = re.compile(r"^[^#\n]*\b[Xy](_val)?\b", re.MULTILINE)
 _CHANGED_LAYER = """\
 lambda layer: type(layer).from_config(
         {**layer.get_config(), **changes.get(layer.name, {})}
@@ -60,6 +65,13 @@ def optimizer_code(optimizer: OptimizerRecord | None, **changes: Any) -> str:
     arguments |= changes
     shown = ", ".join(f"{k}={_literal(v)}" for k, v in arguments.items() if v is not None)
     return f"keras.optimizers.{class_name}({shown})"
+
+
+def say_what_arrays(remedy: Remedy, data: str) -> Remedy:
+    """Say in the code which arrays are meant, where `fit` was given none."""
+    if data == "arrays" or "train_ds" in remedy.code or not _ARRAYS.search(remedy.code):
+        return remedy
+    return replace(remedy, code=f"# X, y: the arrays that the {data} is made from\n{remedy.code}")
 
 
 class Code(str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lossdoctor.evidence.data_quality import Tensor
 from lossdoctor.evidence.input_scale import ScaledInput
@@ -15,13 +16,21 @@ _ALL_BUT_FEATURES = "tuple(range(max(values.ndim - 1, 1)))"
 _SKEWED = 2.0
 _FEW_ROWS = 0.05
 _FINE = 0.03, 10.0
+_BACK = "# predictions in the target's own unit: model.predict(X) * y_std + y_mean"
+_ADAPT = "normalization = keras.layers.Normalization()\nnormalization.adapt({})\n"
+_ADAPTED = {
+    "arrays": _ADAPT.format("np.asarray(X)"),
+    "dataset": _ADAPT.format("train_ds.map(lambda x, *rest: x)"),
+}
 
 
 def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
     """Scale the data, or else let the model do it; ids want another treatment."""
     remedies = [_scaled_data(scaled, setup)]
+    if setup.fit.data == "dataset" and len(setup.model.inputs) == 1 and scaled.gain == 1:
+        remedies = [replace(remedies[0], code=_scaled_dataset(scaled, setup))]
     if setup.model.kind == "sequential" and scaled.gain == 1:
-        remedies.append(_scaled_in_model(setup))
+        remedies.append(_scaled_in_model(scaled, setup))
     if scaled.looks_like_ids:
         remedies.append(
             Remedy(
@@ -81,18 +90,46 @@ def _apply(scaled: ScaledInput, setup: Setup, prepare: str, transform: str) -> s
     return "\n".join(lines)
 
 
-def _scaled_in_model(setup: Setup) -> Remedy:
+def _scaled_dataset(scaled: ScaledInput, setup: Setup) -> str:
+    if scaled.looks_like_pixels:
+        return _mapped(setup, "x, *rest", '(tf.cast(x, "float32") / 255, *rest)')
+    return _ADAPTED["dataset"] + _mapped(setup, "x, *rest", "(normalization(x), *rest)")
+
+
+def _mapped(setup: Setup, given: str, result: str) -> str:
+    names = [f"{name}_ds" for name in ("train", "val")][: len(setup.known_sides("X"))]
+    return f"scale = lambda {given}: {result}\n" + "\n".join(
+        f"{name} = {name}.map(scale)" for name in names
+    )
+
+
+def _scaled_in_model(scaled: ScaledInput, setup: Setup) -> Remedy:
+    if scaled.looks_like_pixels:
+        layer, prepare, text = "keras.layers.Rescaling(1 / 255)", "", "a Rescaling layer."
+    else:
+        layer, prepare = "normalization", _ADAPTED.get(setup.fit.data, _ADAPTED["arrays"])
+        text = "a Normalization layer that has seen the training inputs."
     return Remedy(
-        text="Or let the model do it, so that saved models accept raw data: a Normalization layer "
-        "that has seen the training inputs.",
-        code="normalization = keras.layers.Normalization()\n"
-        "normalization.adapt(np.asarray(X))\n"
-        "model = keras.Sequential([normalization, *model.layers])\n" + compile_code(setup),
+        text=f"Or let the model do it, so that saved models accept raw data: {text}",
+        code=f"{prepare}model = keras.Sequential([{layer}, *model.layers])\n" + compile_code(setup),
     )
 
 
 def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     """Standardize the targets; for positive skewed ones their logarithm as the alternative."""
+    remedies = _scaled_targets(target, setup)
+    if setup.fit.data == "dataset" and len(setup.model.outputs) == 1:
+        code = (
+            "values = np.concatenate([np.asarray(y) for _, y, *_ in train_ds])\n"
+            "y_mean, y_std = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)\n"
+            + _mapped(setup, "x, y, *rest", '(x, (tf.cast(y, "float32") - y_mean) / y_std, *rest)')
+            + f"\n{_BACK}"
+        )
+        remedies[0] = replace(remedies[0], code=code)
+    return remedies
+
+
+def _scaled_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
     place = "" if len(setup.model.outputs) == 1 else f"[{target.head.index}]"
     names = setup.sides("y")
     as_lists = "".join(f"{name} = list({name})\n" for name in names) if place else ""
@@ -112,7 +149,7 @@ def scale_targets(target: ScaledTarget, setup: Setup) -> list[Remedy]:
                 f'{y} = ((np.asarray({y}) - y_mean) / y_std).astype("float32")\n'
                 for y in (name + place for name in names)
             )
-            + "# predictions in the target's own unit: model.predict(X) * y_std + y_mean",
+            + _BACK,
         )
     ]
     if target.summary.min > 0 and target.summary.skewness > _SKEWED:
