@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lossdoctor import LossDoctor
+from lossdoctor import LossDoctor, check_config
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -100,3 +100,12 @@ def test_other_code_says_which_arrays_it_means():
     codes = [r.code for f in report.findings for r in f.remedies if " y" in r.code]
     assert codes
     assert all(c.startswith("# X, y: the arrays that the dataset is made from") for c in codes)
+
+
+def test_a_dataset_given_to_check_config_gets_code_for_datasets_too():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
+    for given, expected in ((data, "train_ds.map"), (data.as_numpy_iterator(), "generator")):
+        (scaling,) = (f for f in check_config(model, given).findings if "scaled" in f.rule)
+        assert expected in scaling.remedies[0].code

@@ -233,6 +233,39 @@ def test_a_loss_that_adds_examples_up_is_held_against_a_batch_of_them(loss):
     assert pairing.loss == pytest.approx(doctor.record.history.logs["loss"][-1], rel=0.02)
 
 
+def masked(y_true, y_pred):
+    known = tf.cast(tf.not_equal(y_true, -1.0), tf.float32)
+    errors = known * tf.square(y_true - y_pred)
+    return tf.math.divide_no_nan(tf.reduce_sum(errors), tf.reduce_sum(known))
+
+
+def test_rows_that_the_loss_masks_say_nothing_about_what_can_be_learned():
+    keras.utils.set_random_seed(0)
+    x = RNG.normal(size=(800, 4)).astype("float32")
+    y = (np.tanh(x[:, :1] + x[:, 1:2]) / 4 + 0.5).astype("float32")
+    y[RNG.random(len(y)) < 0.7] = -1.0
+
+    def model():
+        hidden = keras.layers.Dense(16, activation="relu")
+        made = keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(1)])
+        made.compile(keras.optimizers.Adam(0.01), masked)
+        return made
+
+    before = check_config(model(), y, x=x)
+    doctor = LossDoctor(verbose=0)
+    trained = model()
+    trained.fit(x, y, batch_size=32, epochs=15, verbose=0, callbacks=[doctor])
+    assert [before.verdict[:14], doctor.report.verdict[:14]] == ["Nothing to fix"] * 2
+    assert doctor.record.losses[0].ignored_target == -1.0
+    known = y[:, 0] > -1
+    predicted = trained.predict(x[known], verbose=0)[:, 0]
+    r2 = 1 - np.square(y[known, 0] - predicted).mean() / y[known, 0].var()
+    assert doctor.record.train.pairing[0].r2 == pytest.approx(r2, abs=1e-4)
+    # Rows out of order are found behind the mask, too.
+    mixed = check_config(model(), y[RNG.permutation(len(y))], x=x)
+    assert "uninformative_inputs" in [finding.rule for finding in mixed.findings]
+
+
 def test_variables_carry_the_name_of_the_users_layer_not_of_its_inner_cell():
     keras.utils.set_random_seed(0)
     model = recurrent_model()

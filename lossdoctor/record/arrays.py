@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,13 +14,20 @@ MAX_BATCHES = 512
 _SCALARS = (str, bytes, int, float, np.generic, type(None))
 
 
-def is_dataset(data: object) -> bool:
-    """Whether `data` yields batches by itself: `tf.data.Dataset`, `PyDataset`, a generator."""
+def kind_of_data(data: object) -> Literal["arrays", "dataset", "generator"]:
+    """Whether `data` are arrays, a `tf.data.Dataset`, or yield batches by themselves otherwise, as
+    a `PyDataset` or a generator does."""
     import tensorflow as tf
 
-    return isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)) or (
-        isinstance(data, Iterator) and not hasattr(data, "__array__")
-    )
+    if isinstance(data, tf.data.Dataset):
+        return "dataset"
+    yields = isinstance(data, Iterator) and not hasattr(data, "__array__")
+    return "generator" if yields or isinstance(data, keras.utils.PyDataset) else "arrays"
+
+
+def is_dataset(data: object) -> bool:
+    """Whether `data` yields batches by itself."""
+    return kind_of_data(data) != "arrays"
 
 
 def to_array(data: Any, argument: str) -> NDArray[Any]:

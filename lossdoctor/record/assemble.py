@@ -16,7 +16,12 @@ import numpy as np
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
 from lossdoctor.record.epochs import EpochLog, extended
 from lossdoctor.record.lifetime import RunningFit
-from lossdoctor.record.measure import measure_activations, measure_predictions, with_baselines
+from lossdoctor.record.measure import (
+    measure_activations,
+    measure_predictions,
+    with_baselines,
+    with_gaps,
+)
 from lossdoctor.record.memory import probe_memory
 from lossdoctor.record.mirror import BatchMirror
 from lossdoctor.record.probes import probe_data
@@ -249,9 +254,9 @@ class RunAssembler:
         with noting(missing, "data probes"):
             fields["probes"] = probe_data(
                 train.sampled_inputs,
-                train.sampled_targets,
+                with_gaps(train.sampled_targets, data.losses),
                 validation_inputs=validation.sampled_inputs,
-                validation_targets=validation.sampled_targets,
+                validation_targets=with_gaps(validation.sampled_targets, data.losses),
                 rows=train.rows,
                 fit_models=in_doubt,
             )

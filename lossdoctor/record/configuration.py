@@ -17,13 +17,19 @@ from lossdoctor.record.arrays import (
     column_names,
     is_dataset,
     is_list_of_numbers,
+    kind_of_data,
     to_array,
     to_arrays,
 )
 from lossdoctor.record.assemble import noting, versions
 from lossdoctor.record.compiled import snapshot_losses, snapshot_metrics, snapshot_optimizer
 from lossdoctor.record.head import traced_head
-from lossdoctor.record.measure import measure_predictions, same_random_state, with_baselines
+from lossdoctor.record.measure import (
+    measure_predictions,
+    same_random_state,
+    with_baselines,
+    with_gaps,
+)
 from lossdoctor.record.probes import probe_data
 from lossdoctor.record.rehearsal import (
     Batch,
@@ -82,11 +88,12 @@ def record_configuration(
             record = dataclasses.replace(record, initial_predictions=predictions.summaries)
     probes: dict[str, float] = {}
     with noting(missing, "data probes"):
+        held_out = [] if validation is None else validation.sampled_targets
         probes = probe_data(
             train.sampled_inputs,
-            train.sampled_targets,
+            with_gaps(train.sampled_targets, losses),
             validation_inputs=[] if validation is None else validation.sampled_inputs,
-            validation_targets=[] if validation is None else validation.sampled_targets,
+            validation_targets=with_gaps(held_out, losses),
             rows=train.rows,
         )
     steps = -(-train.rows // (record.batch_size or DEFAULT_BATCH_SIZE)) if train.rows else None
@@ -118,6 +125,7 @@ def record_configuration(
             has_validation=validation is not None,
             class_weight=class_weight is not None,
             sample_weight=sample_weight is not None,
+            data=kind_of_data(y if x is None else x),
             run_eagerly=bool(model.run_eagerly),
             jit_compile=bool(model.jit_compile),
             steps_per_execution=int(model.steps_per_execution),

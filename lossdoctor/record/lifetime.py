@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from lossdoctor.record.arrays import kind_of_data
 
 OnError = Callable[[BaseException | None], None]
 
@@ -60,15 +61,8 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "validation_split": float(split) if split else None,
         "shuffle": bool(shuffle) if isinstance(shuffle, (bool, str)) else None,
         "class_weight": arguments.get("class_weight") is not None,
-        "data": _kind_of_data(arguments.get("x")),
+        "data": kind_of_data(arguments.get("x")),
     }
-
-
-def _kind_of_data(x: Any) -> str:
-    if isinstance(x, tf.data.Dataset):
-        return "dataset"
-    drawn = isinstance(x, keras.utils.PyDataset) or inspect.isgenerator(x)
-    return "generator" if drawn else "arrays"
 
 
 def _tell(owner: Any, name: str, on_error: OnError) -> None:

@@ -28,7 +28,7 @@ from lossdoctor.record.compiled import (
     prediction_shape,
 )
 from lossdoctor.record.lifetime import uninterrupted
-from lossdoctor.record.own_loss import adds_examples_up
+from lossdoctor.record.own_loss import adds_examples_up, ignored_target
 from lossdoctor.record.run import (
     ActivationRecord,
     LossRecord,
@@ -179,15 +179,40 @@ def pair(
     """Compare predictions with the targets of the same rows."""
     found: dict[str, Any] = {}
     if target.dtype.kind in "biuf" and prediction.dtype.kind in "biuf":
-        decided = _decide(target, prediction, loss)
+        known, answers = _without_ignored(target, prediction, loss)
+        decided = _decide(known, answers, loss)
         if decided is not None:
-            found |= _classification(*decided, prediction)
-        elif target.size == prediction.size:
-            found["r2"] = _r2(target.reshape(prediction.shape), prediction)
+            found |= _classification(*decided, answers)
+        elif known.size == answers.size:
+            found["r2"] = _r2(known.reshape(answers.shape), answers)
         if function is not None:
             with contextlib.suppress(Exception):  # shapes Keras itself would refuse
                 found["loss"] = float(function(target, prediction))
     return TargetPairing(output=index, rows=len(target), **found)
+
+
+def _without_ignored(
+    target: NDArray[Any], prediction: NDArray[Any], loss: LossRecord
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if loss.ignored_target is None:
+        return target, prediction
+    (known,) = with_gaps([target], [loss])
+    if target.ndim > 1 and 1 < target.shape[-1] == prediction.shape[-1]:
+        return known, prediction
+    known = known.reshape(-1)
+    keep = np.isfinite(known)
+    return known[keep], prediction.reshape(len(known), -1)[keep]
+
+
+def with_gaps(targets: Sequence[NDArray[Any] | None], losses: Sequence[LossRecord]) -> list[Any]:
+    """The targets of every output, NaN where its loss leaves them out."""
+    ignored = [loss.ignored_target for loss in losses]
+    return [
+        target
+        if target is None or (value := at(ignored, i)) is None
+        else np.where(target == value, np.nan, target)
+        for i, target in enumerate(targets)
+    ]
 
 
 def _decide(
@@ -269,7 +294,10 @@ def with_baselines(
         with contextlib.suppress(Exception):
             floor = loss_floor(function, target, outputs[index], loss)
         value, constant = baseline if baseline else (None, ())
-        adds_up = False
+        adds_up, ignored = False, None
+        if loss.custom:
+            some = target[:BASELINE_ROWS]
+            ignored = ignored_target(function, some, prediction_shape(some, outputs[index]))
         with contextlib.suppress(Exception):
             few = target[:_FEWEST_AT_ONCE]
             anything = np.full(prediction_shape(few, outputs[index]), 0.3, dtype=np.float32)
@@ -284,6 +312,7 @@ def with_baselines(
                 baseline_prediction=constant,
                 floor=floor,
                 adds_up=adds_up,
+                ignored_target=ignored,
             )
         )
     return tuple(found)

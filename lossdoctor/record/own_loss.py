@@ -57,6 +57,39 @@ def adds_examples_up(loss: Loss, y_true: NDArray[Any], y_pred: NDArray[Any]) -> 
     return False
 
 
+def ignored_target(loss: Loss, y_true: NDArray[Any], shape: tuple[int, ...]) -> float | None:
+    """The target whose predictions `loss` leaves out, as a mask of missing answers does.
+
+    Args:
+        loss: `loss(y_true, y_pred) -> scalar`.
+        y_true: Targets of some examples.
+        shape: Of predictions for them.
+    """
+    # Where 0 and 1 are all there is, the ordinary cross-entropy passes over the 0.
+    if set(np.unique(y_true).tolist()) <= {0, 1}:
+        return None
+    unmoved = np.ones(y_true.size, dtype=bool)
+    # Beyond 0 and 1 hinges and margins show, which are flat where an answer is good enough.
+    for low, high in ((0.2, 0.8), (-3.0, -2.0), (2.0, 3.0)):
+        answers = np.random.default_rng(0).uniform(low, high, shape)
+        with contextlib.suppress(Exception):
+            gradient = _gradient(loss, y_true, answers).reshape(y_true.size, -1)
+            # A mask multiplies what is no number out there, too.
+            unmoved &= (np.nan_to_num(gradient) == 0).all(axis=1)
+    left_out, counted = np.unique(y_true.reshape(-1)[unmoved]), y_true.reshape(-1)[~unmoved]
+    if len(left_out) == 1 and len(counted) and left_out[0] not in counted:
+        return float(left_out[0])
+    return None
+
+
+def _gradient(loss: Loss, y_true: NDArray[Any], answers: NDArray[Any]) -> NDArray[Any]:
+    y_pred = tf.constant(answers, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        cost = loss(tf.constant(y_true), y_pred)
+    return np.asarray(tape.gradient(cost, y_pred))
+
+
 def _targets(shape: tuple[int, ...], units: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Targets in each form a loss may take them in, and the direction of their right scores."""
     if units == 1:

@@ -160,6 +160,8 @@ class LossRecord:
     label_smoothing: float = 0.0
     adds_up: bool = False
     """Adds the examples of a batch up instead of averaging over them."""
+    ignored_target: float | None = None
+    """A loss of the user's own leaves predictions for this target out."""
     weight: float | None = None
     config: dict[str, Any] = field(default_factory=dict)
     baseline: float | None = None

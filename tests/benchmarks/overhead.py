@@ -73,7 +73,7 @@ MODELS = {
         lambda: sequential((784,), relu(512), relu(512), layers.Dense(1)),
         (784,),
         128,
-        60,
+        100,
     ),
     "CNN 28x28": (
         lambda: sequential(
@@ -87,7 +87,7 @@ MODELS = {
         ),
         (28, 28, 1),
         64,
-        30,
+        100,
     ),
     "50 x Dense(64)": (
         lambda: sequential((64,), *(relu(64) for _ in range(50)), layers.Dense(1)),
@@ -99,9 +99,9 @@ MODELS = {
         lambda: sequential((100, 16), layers.LSTM(32), layers.Dense(1)),
         (100, 16),
         32,
-        15,
+        100,
     ),
-    "Transformer block": (transformer, (64, 32), 32, 30),
+    "Transformer block": (transformer, (64, 32), 32, 100),
     "ResNet50": (
         lambda: keras.Sequential(
             [

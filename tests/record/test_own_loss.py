@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from lossdoctor.callback import LossDoctor
 from lossdoctor.record.compiled import snapshot_losses
+from lossdoctor.record.own_loss import ignored_target
 from lossdoctor.record.snapshot import snapshot_model
 
 ops = keras.ops
@@ -155,3 +156,45 @@ def test_metrics_of_the_users_own_do_not_align_ranks():
     assert history["mae"][0] == pytest.approx(np.abs(y - x[:, 1]).mean(), rel=1e-4)
     every_pair = np.abs(y - x[:, 1:]).mean()
     assert history["own"][0] == pytest.approx(every_pair, rel=1e-4)
+
+
+def one_hot_cross_entropy(y, p):
+    return -tf.reduce_mean(tf.reduce_sum(tf.cast(y, p.dtype) * tf.math.log(p), axis=-1))
+
+
+def padded_cross_entropy(y, p):
+    known = tf.cast(tf.not_equal(y, 0), tf.float32)
+    losses = keras.losses.sparse_categorical_crossentropy(y, p)
+    return tf.reduce_sum(losses * known) / tf.reduce_sum(known)
+
+
+def missing_labels(y, p):
+    y = tf.cast(y, p.dtype)
+    return tf.reduce_mean(tf.where(y < 0, 0.0, tf.square(y - p)))
+
+
+def mean_squared(y, p):
+    return tf.reduce_mean(tf.square(tf.cast(y, p.dtype) - p))
+
+
+def margin(y, p):
+    return tf.reduce_mean(tf.nn.relu(0.1 - tf.cast(y, p.dtype) * p))
+
+
+TAGS = np.array([[1, 2, 3, 0], [2, 1, 0, 0]])
+LABELS = np.array([[1, -1, 0], [0, 1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "shape", "ignored"),
+    [
+        (padded_cross_entropy, TAGS, (2, 4, 4), 0.0),
+        (missing_labels, LABELS, (2, 3), -1.0),
+        (mean_squared, LABELS, (2, 3), None),
+        (one_hot_cross_entropy, np.eye(3), (3, 3), None),
+        (margin, np.array([[1.0], [-1.0]]), (2, 1), None),
+        (lambda y, p: 1 / 0, LABELS, (2, 3), None),
+    ],
+)
+def test_a_target_that_a_loss_masks_is_found_by_its_gradient(loss, targets, shape, ignored):
+    assert ignored_target(loss, targets, shape) == ignored
