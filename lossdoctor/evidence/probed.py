@@ -147,7 +147,7 @@ class LabelAgreement:
             excess=excess,
             excess_error=error,
             interior=interior,
-            interior_error=_standard_error(interior, probes["label_noise_rows"]),
+            interior_error=standard_error(interior, probes["label_noise_rows"]),
             explained=_OVERLAP_AT_NO_SIGNAL * (1 - min(max(probes["signal"], 0.0), 1.0)) ** 2,
             conflicting=probes.get("conflicting_labels", 0.0),
             continuous=not all(summary.integral for summary in _inputs(record)),
@@ -266,11 +266,12 @@ def _excess(probes: dict[str, float], kind: str = "") -> tuple[float | None, flo
         return None, 0.0
     inside, outside = probes[f"{kind}fold_error"], probes[f"{kind}validation_error"]
     errors = (
-        _standard_error(inside, probes["signal_rows"]),
-        _standard_error(outside, probes[f"{kind}validation_error_rows"]),
+        standard_error(inside, probes["signal_rows"]),
+        standard_error(outside, probes[f"{kind}validation_error_rows"]),
     )
     return inside - outside, math.hypot(*errors)
 
 
-def _standard_error(share: float, rows: float) -> float:
+def standard_error(share: float, rows: float) -> float:
+    """Of a share measured on so many rows."""
     return math.sqrt(max(share * (1 - share), 1 / max(rows, 1)) / max(rows, 1))

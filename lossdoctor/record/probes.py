@@ -101,7 +101,7 @@ def probe_data(
         found["signal"] = _best_r2(expected, predicted)
         found["signal_rows"] = float(len(table))
         if classes is None:
-            return found
+            return found | _held_out(other, validation_targets, table, expected, predicted)
         found["minority_rows"] = float(len(classes) - np.bincount(classes).max())
         held_out = _validation(other, validation_targets, target)
         found |= _class_errors(table, classes, held_out, _voters(len(table)))
@@ -322,6 +322,25 @@ def _class_errors(
         "validation_error": found,
         "validation_error_rows": float(len(other)),
     }
+
+
+def _held_out(
+    other: NDArray[Any] | None,
+    targets: Sequence[NDArray[Any] | None],
+    table: Floats,
+    expected: Floats,
+    predicted: Sequence[Floats],
+) -> dict[str, float]:
+    """R² on validation rows of the simple model that predicts unseen training rows best."""
+    target = _target(targets)
+    if other is None or target is None or other.shape[1:] != table.shape[1:]:
+        return {}
+    rows, wanted = _usable(other.astype(np.float64), target)
+    if len(rows) < _FEWEST_ROWS or wanted.shape[1:] != expected.shape[1:]:
+        return {}
+    best = int(np.argmax([_r2(expected, answers) for answers in predicted]))
+    model = _models(len(table))[best].fit(table, expected)
+    return {"validation_r2": _r2(_without_far_values(wanted), model.predict(rows))}
 
 
 def _r2(target: Floats, predicted: Floats) -> float:

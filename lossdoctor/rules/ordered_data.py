@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence.row_order import RowOrder
 from lossdoctor.evidence.training_outcome import TrainingOutcome
-from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
+from lossdoctor.evidence.transfer import Transfer
+from lossdoctor.evidence.validation_outcome import ValidationOutcome
+from lossdoctor.finding import Finding, Measurement, Severity, Stage
 from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._remedies.data import shuffle_rows
 from lossdoctor.rules._rule import Findings, Rule, threshold
-
-_ONCE = (
-    "order = np.random.default_rng(0).permutation(len(X))\n"
-    "X, y = np.asarray(X)[order], np.asarray(y)[order]"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +64,12 @@ class OrderedData(Rule):
         source="Kish (1965): a batch of 32 then tells as much as 3 examples drawn at random; 0 "
         "for shuffled rows, 0.67 to 0.81 for sorted ones behind a buffer of 30 to 100",
     )
+    renamed: float = threshold(
+        0.75,
+        fires="below",
+        unit="of what simple models know of training rows",
+        source="as in validation_shift: beyond it the classes of validation have other names",
+    )
     learned: float = threshold(
         0.75,
         fires="below",
@@ -73,75 +77,70 @@ class OrderedData(Rule):
         source="a run that removed three quarters of the errors was not led astray",
     )
 
-    def check(self, order: RowOrder, outcome: TrainingOutcome | None) -> Findings:
+    def check(
+        self,
+        order: RowOrder,
+        outcome: TrainingOutcome | None,
+        validation: ValidationOutcome | None,
+        transfer: Transfer | None,
+    ) -> Findings:
         batches, alike = order.one_class_batches, order.correlation
         if order.is_sorted and order.taken_from_tail:
             yield self._found(
+                order,
                 f"y begins with {_classes(order.head)} and ends with {_classes(order.tail)}, and "
-                "validation_split takes the end without shuffling."
+                "validation_split takes the end without shuffling.",
             )
         elif order.is_sorted and order.in_order:
             yield self._found(
+                order,
                 f"y begins with {_classes(order.head)} and ends with {_classes(order.tail)}, and "
                 "shuffle=False feeds it in that order.",
-                mixed=_mixed(order),
+                feeding=True,
             )
         elif batches is not None and batches > self.one_class_batches:
             yield self._found(
+                order,
                 f"{batches:.0%} more of the batches hold a single class than chance would give.",
                 measurements=[self.measure("one_class_batches", batches)],
-                mixed=_mixed(order),
+                feeding=True,
             )
         elif alike is not None and alike > self.correlation:
             learned = outcome is not None and outcome.share >= self.learned
             yield self._found(
+                order,
                 "The batches hold other classes than their neighbors: what they come from is "
                 "sorted, and hardly mixed (a buffer of .shuffle smaller than the data, or files "
                 "read one after the other).",
                 severity=Severity.INFO if learned else None,
                 measurements=[self.measure("correlation", alike)],
-                mixed=_mixed(order),
+                feeding=True,
             )
-        elif order.missing_in_validation:
+        elif order.missing_in_validation and (transfer is None or transfer.lost < self.renamed):
+            known = validation is not None and validation.share >= self.learned
+            unsorted = bool(order.head) and not order.is_sorted and not order.taken_from_tail
             yield self._found(
+                order,
                 f"No validation row has {_classes(order.missing_in_validation)}, which training "
-                "has: the rows were split without shuffling."
+                "has: the rows were split without shuffling.",
+                severity=Severity.INFO if known or unsorted else None,
             )
 
     def _found(
         self,
+        order: RowOrder,
         message: str,
         *,
         severity: Severity | None = None,
         measurements: Iterable[Measurement] = (),
-        mixed: str = "",
+        feeding: bool = False,
     ) -> Finding:
         return self.finding(
             message,
             severity=severity,
             measurements=measurements,
-            remedies=[
-                Remedy(
-                    text="Shuffle inputs and labels together before anything is split off"
-                    + (
-                        ", and leave shuffle at True (for a tf.data.Dataset: "
-                        ".shuffle(number of examples) before .batch)."
-                        if mixed
-                        else ": `validation_split` never shuffles, and a stratified split "
-                        "(sklearn.model_selection.train_test_split(..., stratify=y)) keeps the "
-                        "shares of the classes."
-                    ),
-                    code=mixed or _ONCE,
-                )
-            ],
+            remedies=[shuffle_rows(order.setup, order.rows, feeding)],
         )
-
-
-def _mixed(order: RowOrder) -> str:
-    if order.setup.fit.data != "dataset" or not order.rows:
-        return f"{_ONCE}\nshuffle = True"
-    batch = order.setup.fit.batch_size or 32
-    return f"train_ds = train_ds.unbatch().shuffle({order.rows}).batch({batch})"
 
 
 def _classes(classes: tuple[float, ...], most: int = 4) -> str:

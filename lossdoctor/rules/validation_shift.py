@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.distribution_shift import DistributionShift, Shift
-from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.transfer import Transfer
 from lossdoctor.evidence.validation_outcome import ValidationOutcome
-from lossdoctor.finding import Measurement, Remedy, Severity, Stage
-from lossdoctor.rules._remedies.data import split_again
+from lossdoctor.finding import Finding, Measurement, Severity, Stage
+from lossdoctor.rules._remedies.validation import compare_sides, prepare_alike
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -15,7 +15,7 @@ class ValidationShift(Rule):
     """Validation data come from another distribution than training data.
 
     **What it detects.** Validation inputs or targets of another center or scale, or other shares of
-    the classes, than sampling noise explains.
+    the classes, than sampling noise explains; or where inputs and targets hang together otherwise.
 
     **Why it matters.** A model is only right where it has been trained. The usual cause is
     preprocessing applied to one side only (a scaler, a division by 255, an encoder fitted twice):
@@ -23,7 +23,9 @@ class ValidationShift(Rule):
 
     **How it is measured.** Two-sample tests of mean and standard deviation for every feature and of
     the class shares, at a level of 0.001 with Bonferroni's correction, and only differences that
-    matter: in standard deviations for centers, as a ratio for scales.
+    matter: in standard deviations for centers, as a ratio for scales. And whether simple models
+    that predict unseen training rows predict validation rows: columns in another order, ids of a
+    second tokenizer or encoder keep every mean and scale.
 
     **How to fix it.** Put both sides through the same preprocessing, fitted on training rows.
 
@@ -65,6 +67,13 @@ class ValidationShift(Rule):
         unit="of the examples would have to change class",
         source="a constant answer tuned to training then loses 30 % of its accuracy",
     )
+    lost: float = threshold(
+        0.75,
+        fires="above",
+        unit="of what simple models predict of unseen training rows",
+        source="0 in expectation for rows of one distribution, 1 where nothing carries over; "
+        "columns, ids or classes in another order 1.0 to 2.7",
+    )
     learned: float = threshold(
         0.75,
         fires="below",
@@ -72,23 +81,41 @@ class ValidationShift(Rule):
         source="where three quarters of the validation errors are gone the shift did no harm",
     )
 
-    def check(self, shift: DistributionShift, outcome: ValidationOutcome | None) -> Findings:
+    def check(
+        self,
+        shift: DistributionShift,
+        transfer: Transfer | None,
+        outcome: ValidationOutcome | None,
+    ) -> Findings:
         harmless = (
             outcome is not None
             and outcome.share >= self.learned
             and not outcome.worse_than_constant
         )
-        for found in shift.shifts:
-            measurements = self._exceeded(found)
-            if measurements:
-                hopeless = found.kind == "input" and any(m.margin > 0.6 for m in measurements)
-                severity = Severity.ERROR if hopeless else Severity.WARNING
-                yield self.finding(
-                    _message(found),
-                    severity=Severity.INFO if harmless else severity,
-                    measurements=measurements,
-                    remedies=[_remedy(found, shift.setup)],
-                )
+        exceeded = [(found, self._exceeded(found)) for found in shift.shifts]
+        shifted = [(found, measurements) for found, measurements in exceeded if measurements]
+        if transfer and transfer.lost > self.lost and not shifted and not harmless:
+            yield self._unrelated(transfer)
+        for found, measurements in shifted:
+            hopeless = found.kind == "input" and any(m.margin > 0.6 for m in measurements)
+            severity = Severity.ERROR if hopeless else Severity.WARNING
+            yield self.finding(
+                _message(found),
+                severity=Severity.INFO if harmless else severity,
+                measurements=measurements,
+                remedies=[prepare_alike(found, shift.setup)],
+            )
+
+    def _unrelated(self, transfer: Transfer) -> Finding:
+        return self.finding(
+            f"What tells about the targets in training does not in validation: simple models "
+            f"remove {transfer.inside:.0%} of a constant's errors on training rows they have not "
+            f"seen, {max(transfer.outside, 0):.0%} on validation rows.",
+            measurements=[self.measure("lost", transfer.lost)],
+            remedies=[
+                compare_sides(),
+            ],
+        )
 
     def _exceeded(self, found: Shift) -> list[Measurement]:
         values = {"gap": found.gap, "stretch": found.stretch}
@@ -108,31 +135,4 @@ def _message(found: Shift) -> str:
     return (
         f"Validation {found.name}{feature} lies around {other_mean:.3g} ± {other_spread:.2g}, "
         f"training around {mean:.3g} ± {spread:.2g}."
-    )
-
-
-def _remedy(found: Shift, setup: Setup) -> Remedy:
-    if setup.fit.validation_split:
-        return split_again(
-            setup, ", unless the rows are a series in time, whose future no model can know by heart"
-        )
-    if found.class_distance is not None:
-        return split_again(setup, ", and encode both sides with the same table")
-    place = "" if "[" not in found.name else f"[{found.index}]"
-    if found.pixel_factor is not None:
-        side = "X_val" if found.pixel_factor else "X"
-        return Remedy(
-            text=f"Divide {side} by 255 as well: only the other side is.",
-            code=f'{side}{place} = np.asarray({side}{place}).astype("float32") / 255',
-        )
-    side, rows = ("y", "targets") if found.kind == "target" else ("X", "rows")
-    return Remedy(
-        text=f"Put the validation {rows} through the preprocessing of the training {rows}: "
-        f"scaler.transform with the scaler fitted on {side}. Where that scaler is lost, give them "
-        "the training data's center and scale, as below.",
-        code=f"train, val = np.asarray({side}{place}), np.asarray({side}_val{place})\n"
-        "axes = tuple(range(max(train.ndim - 1, 1)))\n"
-        "spread = np.where(val.std(axis=axes) > 0, val.std(axis=axes), 1.0)\n"
-        f"{side}_val{place} = (val - val.mean(axis=axes)) / spread * train.std(axis=axes)\n"
-        f"{side}_val{place} = {side}_val{place} + train.mean(axis=axes)",
     )

@@ -194,6 +194,29 @@ def clip_inputs(place: str, setup: Setup) -> Remedy:
     )
 
 
+def shuffle_rows(setup: Setup, rows: int, feeding: bool) -> Remedy:
+    """Shuffle `rows` rows once, before they are split or (`feeding`) fed to the model."""
+    code = (
+        "order = np.random.default_rng(0).permutation(len(X))\n"
+        "X, y = np.asarray(X)[order], np.asarray(y)[order]"
+    )
+    if not feeding:
+        return Remedy(
+            text="Shuffle inputs and labels together before anything is split off: "
+            "`validation_split` never shuffles, and a stratified split (sklearn.model_selection."
+            "train_test_split(..., stratify=y)) keeps the shares of the classes.",
+            code=code,
+        )
+    whole = f"train_ds.unbatch().shuffle({rows}).batch({setup.fit.batch_size or 32})"
+    return Remedy(
+        text="Shuffle inputs and labels together before anything is split off, and leave shuffle "
+        "at True (for a tf.data.Dataset: .shuffle(number of examples) before .batch).",
+        code=f"train_ds = {whole}"
+        if setup.fit.data == "dataset" and rows
+        else f"{code}\nshuffle = True",
+    )
+
+
 def split_again(setup: Setup, why: str) -> Remedy:
     """Shuffle before the validation rows are split off."""
     if setup.fit.validation_split:
