@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from lossdoctor.evidence._missing import NotRecorded
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_scale import planned_steps
-from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, WeightRecord
+from lossdoctor.record.run import OptimizerRecord, RunRecord, WeightRecord
 
 _LOWERS_RATE_ITSELF = {"ReduceLROnPlateau"}
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _USUAL_EPSILON = 1e-4
 _LONG_MEMORY = 0.99  # the longest in common use: an average over 100 steps
-_SPENT = 1e-3
 _FEWEST_STEPS = 20
-_LOOK_BACK = 3
-_STILL_FALLING = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +27,8 @@ class OptimizerUse:
 
     Attributes:
         rate: The largest learning rate of the run.
-        spent: Share of the planned steps at less than a thousandth of that rate.
+        way: Sum of the learning rates after the highest one ÷ what it would be at that rate all
+            along; None where the rate does not change.
         clipped: Share of the recorded steps at which clipping changed the gradient.
         reach: Where the step is the clipped gradient times the rate: the farthest way the run can
             move a kernel ÷ that kernel's norm, for the kernel where this is largest.
@@ -38,17 +36,17 @@ class OptimizerUse:
             its kin.
         memory: How many steps the average of past gradients reaches back, 1 / (1 - momentum), ÷
             the steps of the run.
-        penalized: Layers whose kernels carry an L2 penalty.
+        lowered_on_plateaus: A callback lowers the rate where it finds that the loss does not fall.
     """
 
     optimizer: OptimizerRecord
     rate: float | None
-    spent: float | None
+    way: float | None
     clipped: float | None
     reach: float | None
     damping: float | None
     memory: float | None
-    penalized: tuple[str, ...]
+    lowered_on_plateaus: bool
     setup: Setup
 
     @classmethod
@@ -62,13 +60,13 @@ class OptimizerUse:
         return cls(
             optimizer=optimizer,
             rate=rate,
-            spent=_spent(rates),
+            way=_way(rates),
             clipped=_clipped(record, optimizer),
             reach=_reach(record, optimizer, rates),
             damping=_damping(record, optimizer),
             memory=_memory(record, optimizer),
-            penalized=tuple(
-                layer.name for layer in setup.model.layers if _has_l2(layer) and layer.trainable
+            lowered_on_plateaus=any(
+                callback.class_name in _LOWERS_RATE_ITSELF for callback in setup.fit.callbacks or ()
             ),
             setup=setup,
         )
@@ -83,32 +81,18 @@ def _rates(record: RunRecord, optimizer: OptimizerRecord) -> NDArray[np.float64]
     """The learning rate along the run, at even distances."""
     if optimizer.schedule_values:
         return np.asarray(optimizer.schedule_values, dtype=np.float64)
-    callbacks = (record.fit.callbacks if record.fit else None) or ()
-    adaptive = any(callback.class_name in _LOWERS_RATE_ITSELF for callback in callbacks)
     logged = record.history.learning_rate if record.history else np.empty(0)
-    known = len(logged) > 0 and bool(np.isfinite(logged).all())
-    if known and (not adaptive or _cut_while_falling(record, logged)):
+    if len(logged) and np.isfinite(logged).all():
         return np.asarray(logged, dtype=np.float64)
     rate = optimizer.learning_rate
     return np.empty(0) if rate is None else np.asarray([rate], dtype=np.float64)
 
 
-def _cut_while_falling(record: RunRecord, rates: NDArray[np.float64]) -> bool:
-    """Whether the rate was spent within epochs of a loss that still fell: on no plateau of it."""
-    loss = record.history.logs.get("loss", np.empty(0)) if record.history else np.empty(0)
-    spent = np.flatnonzero(rates < _SPENT * rates.max())
-    if not len(spent) or not 0 < spent[0] < len(loss):
-        return False
-    before = max(0, int(spent[0]) - _LOOK_BACK)
-    return bool(loss[spent[0]] < _STILL_FALLING * loss[before])
-
-
-def _spent(rates: NDArray[np.float64]) -> float | None:
-    if len(rates) < 2 or rates.max() <= 0:
+def _way(rates: NDArray[np.float64]) -> float | None:
+    if len(rates) < 2 or not rates.max() > rates.min() or rates.max() <= 0:
         return None
-    # A warm-up is small before the peak; only what follows it is spent.
-    after = rates[int(rates.argmax()) :]
-    return float(np.sum(after < _SPENT * rates.max()) / len(rates))
+    # A warm-up is small before the peak.
+    return float(rates[int(rates.argmax()) :].mean() / rates.max())
 
 
 def _memory(record: RunRecord, optimizer: OptimizerRecord) -> float | None:
@@ -167,7 +151,3 @@ def _limit(optimizer: OptimizerRecord, kernel: WeightRecord) -> float | None:
     if optimizer.clipvalue:
         return optimizer.clipvalue * math.sqrt(math.prod(kernel.shape))
     return optimizer.clipnorm or optimizer.global_clipnorm
-
-
-def _has_l2(layer: LayerRecord) -> bool:
-    return str(layer.config.get("kernel_regularizer")) in ("L2", "L1L2")

@@ -36,7 +36,8 @@ class ExcessiveRegularization(Rule):
     **When it is wrong.** Sparse models that are meant to keep few weights; a run that learned
     anyway makes it INFO.
 
-    **References.** Krogh and Hertz, A simple weight decay can improve generalization (1992).
+    **References.** Krogh and Hertz, A simple weight decay can improve generalization (1992);
+    Loshchilov and Hutter, Decoupled weight decay (2019).
     """
 
     title = "Penalty too strong"
@@ -75,6 +76,7 @@ class ExcessiveRegularization(Rule):
         learned = outcome is not None and outcome.share >= self.learned
         if not learned:
             yield from self._silenced(penalties)
+        yield from self._twice(penalties)
         excesses = [(kernel, self._excess(kernel)) for kernel in penalties.kernels]
         found = [(kernel, measured) for kernel, measured in excesses if measured is not None]
         if not found:
@@ -119,6 +121,17 @@ class ExcessiveRegularization(Rule):
                         )
                     ],
                 )
+
+    def _twice(self, penalties: Regularization) -> Findings:
+        optimizer = penalties.setup.optimizer
+        shrunk = [k.layer.name for k in penalties.kernels if k.weight.l2 > 0]
+        if optimizer and optimizer.weight_decay and shrunk:
+            yield self.finding(
+                f"Weight decay {optimizer.weight_decay:g} shrinks what an L2 penalty shrinks.",
+                severity=Severity.INFO,
+                layers=shrunk,
+                remedies=[Remedy(text="Keep one of the two; under Adam, weight decay.")],
+            )
 
     def _excess(self, kernel: Penalized) -> Measurement | None:
         if kernel.remaining is not None and kernel.remaining < self.remaining:

@@ -3,10 +3,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.evidence.optimizer_use import OptimizerUse
+from lossdoctor.evidence.rate_budget import RateBudget
 from lossdoctor.finding import Finding, Measurement, Remedy, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.optimizer import constant_rate, defaults, usual_rate, wider_clipping
 from lossdoctor.rules._rule import Findings, Rule, threshold
+
+_HARDLY = 0.05  # of the way: no loss curve is needed to call that short
+_LEARNED, _HOPELESS = 0.2, 0.9  # of a constant prediction's loss
+_ROOTS = {"high_initial_loss", "high_learning_rate"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,39 +20,41 @@ class OptimizerSettings(Rule):
 
     **What it detects.** A learning rate of 0 or below; a schedule that is spent long before the
     end; gradients clipped so tightly that the weights cannot get anywhere; momentum, Adam's betas
-    or epsilon outside what their theory allows; weight decay on top of an L2 penalty.
+    or epsilon outside what their theory allows.
 
-    **Why it matters.** Such a run stands still, or walks uphill, from a setting and not from the
-    data, and looks like a hard task.
+    **Why it matters.** Such a run stands still, or walks uphill, and looks like a hard task.
 
-    **How it is measured.** Sampled values of the schedule over the planned steps; share of recorded
-    steps that clipping changed, with rate × limit × steps ÷ ‖w‖ as the farthest it can go under
-    SGD (Adam divides the clipping out again). For Adam β₁ < √β₂ (Reddi et al.), and an epsilon
-    set above 0.0001 against the recorded gradients.
+    **How it is measured.** The sum of the rates ÷ steps × the highest one, where the loss still
+    fell on that way or there hardly is any; share of steps that clipping changed, with rate × limit
+    × steps ÷ ‖w‖ as the farthest it can go under SGD (Adam divides the clipping out again). For
+    Adam β₁ < √β₂ (Reddi et al.), and an epsilon above 0.0001 against the recorded gradients.
 
-    **How to fix it.** The optimizer's usual rate; a schedule as long as the run; a clipping norm
-    of 1.
+    **How to fix it.** The usual rate; a schedule as long as the run; a clipping norm of 1.
 
-    **When it is wrong.** A warm-up starts at 0 and is left alone, as is ReduceLROnPlateau, which
-    lowers the rate because the loss has stopped falling (unless it was still falling).
+    **When it is wrong.** A warm-up starts at 0 and is left alone, as is a rate that was lowered
+    where the loss had stopped falling.
 
     **References.** Kingma and Ba, Adam (2015), theorem 4.1; Reddi et al., On the convergence of
-    Adam (2018); Loshchilov and Hutter, Decoupled weight decay (2019).
+    Adam (2018).
     """
 
     title = "Optimizer settings that cannot work"
     severity = Severity.ERROR
     stage = Stage.STEP_SIZE
-    explains = (STUCK | UNSTABLE | {"train_inference_gap"}) - {
-        "high_initial_loss",
-        "high_learning_rate",
-    }
+    explains = (STUCK | UNSTABLE | {"train_inference_gap"}) - _ROOTS
 
-    spent: float = threshold(
-        0.5,
+    way: float = threshold(
+        0.15,
+        fires="below",
+        unit="of the way at the highest rate",
+        source="cosine, step and one-cycle schedules go 0.3 to 0.6, an exponential decay to a "
+        "hundredth 0.21; decays counted in epochs instead of steps 0.01 to 0.11",
+    )
+    gain: float = threshold(
+        0.05,
         fires="above",
-        unit="of the run below 1/1000 of the rate",
-        source="cosine and step schedules reach a thousandth in the last percent of a run, if ever",
+        unit="of a constant prediction's loss on the second half of that way",
+        source="a loss at its floor gains nothing from going on",
     )
     clipped: float = threshold(
         0.95,
@@ -61,14 +68,12 @@ class OptimizerSettings(Rule):
         unit="‖Δw‖ ÷ ‖w‖ at most",
         source="a network that learned has moved its kernels by about their own size",
     )
-
     damping: float = threshold(
         10.0,
         fires="above",
         unit="× epsilon above the gradients' own size",
         source="Adam's step is then a tenth of the learning rate at most",
     )
-
     memory: float = threshold(
         0.5,
         fires="above",
@@ -77,16 +82,19 @@ class OptimizerSettings(Rule):
         "the rate before any of them is forgotten",
     )
 
-    def check(self, use: OptimizerUse) -> Findings:
+    def check(self, use: OptimizerUse, budget: RateBudget | None) -> Findings:
         optimizer = use.optimizer
         if use.rate is not None and use.rate <= 0:
             yield self._rate(use, use.rate)
-        elif use.spent is not None and use.spent > self.spent:
+        elif use.way is not None and use.way < self.way and self._cut_short(use.way, use, budget):
+            measured = [self.measure("way", use.way)]
+            if budget is not None and budget.gain > self.gain:
+                measured.append(self.measure("gain", budget.gain))
             yield self.finding(
-                f"The {optimizer.schedule or 'schedule'} has fallen to a thousandth of its peak of "
-                f"{use.rate:g} when {use.spent:.0%} of the run is still to come.",
+                f"The {optimizer.schedule or 'learning rate'} falls so early that the run goes "
+                f"{use.way:.1%} of the way its highest rate of {use.rate:g} would go.",
                 severity=Severity.WARNING,
-                measurements=[self.measure("spent", use.spent)],
+                measurements=measured,
                 remedies=[constant_rate(use)],
             )
         clipped, reach = use.clipped or 0.0, use.reach
@@ -99,15 +107,12 @@ class OptimizerSettings(Rule):
                 remedies=[wider_clipping(use)],
             )
         yield from self._theory(use)
-        if optimizer.weight_decay and use.penalized:
-            yield self.finding(
-                f"Weight decay {optimizer.weight_decay:g} acts on kernels that an L2 penalty "
-                "shrinks already.",
-                title="Weight decay and L2 penalty",
-                severity=Severity.INFO,
-                layers=use.penalized,
-                remedies=[Remedy(text="Keep one of the two; under Adam, weight decay.")],
-            )
+
+    def _cut_short(self, way: float, use: OptimizerUse, budget: RateBudget | None) -> bool:
+        hardly = way < _HARDLY or (budget is not None and budget.left > _HOPELESS)
+        blind = hardly and not use.lowered_on_plateaus
+        seen = budget is None or budget.left > _LEARNED
+        return seen and (blind or (budget is not None and budget.gain > self.gain))
 
     def _rate(self, use: OptimizerUse, rate: float) -> Finding:
         where = "stands still" if rate == 0 else "climbs the loss instead of descending it"
@@ -129,10 +134,8 @@ class OptimizerSettings(Rule):
         if use.memory is not None and use.memory > self.memory:
             name = "momentum" if momentum else "beta_1"
             kept = momentum or first or 0.0
-            text = (
-                f"{name}={kept:g} adds up the gradients of {1 / (1 - kept):,.0f} steps, more than "
-            )
-            text += f"{self.memory:.0%} of this run's, so that it is steered by where it began"
+            text = f"{name}={kept:g} adds up the gradients of {1 / (1 - kept):,.0f} steps, more "
+            text += f"than {self.memory:.0%} of this run's: it is steered by where it began"
             remedy = defaults(use, **{name: 0.9})
             yield self._unusual(text, remedy, self.measure("memory", use.memory))
         if use.damping is not None and use.damping > self.damping:

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from lossdoctor.finding import Severity
-from lossdoctor.record.run import ActivationRecord, RunRecord
+from lossdoctor.record.run import ActivationRecord, OptimizerRecord, RunRecord
 from tests.records import (
     chain,
     config_record,
@@ -84,3 +84,10 @@ def test_outputs_that_their_penalty_silenced():
 def test_penalized_outputs_before_training_say_nothing():
     base = run_with_penalized_outputs(0.001)
     assert findings_of(SLUG, dataclasses.replace(base, source="config", activations=())) == ()
+
+
+def test_weight_decay_on_top_of_a_penalty_is_information():
+    decayed = OptimizerRecord(class_name="AdamW", learning_rate=0.001, weight_decay=0.004)
+    (finding,) = findings_of(SLUG, dataclasses.replace(penalized(l2=0.001), optimizer=decayed))
+    assert finding.severity is Severity.INFO
+    assert findings_of(SLUG, dataclasses.replace(penalized(l1=0.001), optimizer=decayed)) == ()

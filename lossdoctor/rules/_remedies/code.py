@@ -67,6 +67,14 @@ def optimizer_code(optimizer: OptimizerRecord | None, **changes: Any) -> str:
     return f"keras.optimizers.{class_name}({shown})"
 
 
+def without_callback(name: str) -> str:
+    """Code that takes the callbacks of one class out of the list."""
+    return (
+        "callbacks = [\n    callback\n    for callback in callbacks\n"
+        f"    if not isinstance(callback, keras.callbacks.{name})\n]"
+    )
+
+
 def say_what_arrays(remedy: Remedy, data: str) -> Remedy:
     """Say in the code which arrays are meant, where `fit` was given none."""
     if data == "arrays" or "train_ds" in remedy.code or not _ARRAYS.search(remedy.code):

@@ -7,7 +7,7 @@ from lossdoctor.evidence.rehearsal import RehearsedTraining
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import ProposedRate, StepSize, rounded
 from lossdoctor.finding import Remedy
-from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.code import compile_code, without_callback
 
 _CLIP = Remedy(
     text="If single batches still throw the run off at the lower rate, clip the gradients: a step "
@@ -70,12 +70,7 @@ def _keep_first_rate(setup: Setup, sizes: StepSize) -> Remedy | None:
     return Remedy(
         text=f"Take out what raises the rate: it began at {first:g}, and {what} brought it to "
         f"{sizes.present_rate:g}. If it was to fall, look at the schedule's sign.",
-        code=(
-            "callbacks = [\n    callback\n    for callback in callbacks\n    if not isinstance("
-            "callback, keras.callbacks.LearningRateScheduler)\n]"
-            if by_callback
-            else set_rate(setup, first)
-        ),
+        code=(without_callback("LearningRateScheduler") if by_callback else set_rate(setup, first)),
     )
 
 
