@@ -8,6 +8,7 @@ from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable
 from lossdoctor.evidence.setup import Setup
+from lossdoctor.evidence.target_scale import SQUARED
 from lossdoctor.record.run import LayerRecord, RunRecord
 
 _LAYERS = {"Dropout", "AlphaDropout", "GaussianDropout"} | {
@@ -43,9 +44,15 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True)
 class DropoutUse:
-    """Every place where the model drops units in training and keeps them in inference."""
+    """Every place where the model drops units in training and keeps them in inference.
+
+    `noise` is the variance that they add together to a sum over the units, in units of that sum's
+    own square: rate / (1 - rate) / units each; `squared` whether a squared distance counts it.
+    """
 
     places: tuple[Dropped, ...]
+    noise: float
+    squared: bool
     setup: Setup
 
     @classmethod
@@ -63,7 +70,14 @@ class DropoutUse:
                     places.append(_place(layer, index, setting, float(rate), setup))
         if not places:
             raise NotApplicable("the model has no dropout")
-        return cls(places=tuple(places), setup=setup)
+        return cls(
+            places=tuple(places),
+            noise=sum(
+                place.rate * place.amplification / place.units for place in places if place.units
+            ),
+            squared=any(loss.name in SQUARED and not loss.custom for loss in setup.losses),
+            setup=setup,
+        )
 
 
 def _place(layer: LayerRecord, index: int, setting: str, rate: float, setup: Setup) -> Dropped:
