@@ -14,14 +14,16 @@ from lossdoctor.record.run import RunRecord
 _NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
 _WORSE = -0.5
 """Half as many errors again as the most frequent class makes, or an R² below this."""
+_NO_BETTER = 0.1
+_PROBABILITIES = {"sigmoid", "softmax"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Misdirection:
     """A loss of the user's own that a constant answer brings below that of perfect predictions.
 
-    `end` is where training brought it, if that made the answers worse than a constant; None where
-    constants bring it down without bound.
+    `end` is where training brought it, if that made the answers no better than a constant or worse;
+    None where constants bring it down without bound.
     """
 
     name: str
@@ -47,8 +49,11 @@ class Misdirection:
             assert perfect is not None
             end = None
             if not (constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)):
-                # With the bound 0, as in a contrastive loss, targets need not be the best answer.
-                if share >= _WORSE or last >= min(0.0, perfect):
+                # With the bound 0, as in a contrastive loss, targets need not be the best answer,
+                # but then answers that cost little tell the rows apart.
+                worse = share < _WORSE and last < min(0.0, perfect)
+                same = abs(share) < _NO_BETTER and last < (constant + perfect) / 2
+                if not worse and not (same and outcome and output.activation in _PROBABILITIES):
                     continue
                 end = last
             return cls(name=loss.name, constant=constant, perfect=perfect, end=end)

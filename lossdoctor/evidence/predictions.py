@@ -94,7 +94,8 @@ def _unanswered(targets: TensorSummary | None, seen: TensorSummary) -> float:
 def _target_spread(head: Head) -> float | None:
     """Standard deviation of the targets over examples, in the space of the predictions."""
     targets = head.targets
-    if targets is None:
+    # Codes for what a loss leaves out may lie far off all others.
+    if targets is None or head.loss.ignored_target is not None:
         return None
     if head.family is not None and head.family.name == "SPARSE":
         return _spread_of_ids(targets)

@@ -50,6 +50,9 @@ class Signal:
         if "pooled_signal" in probes and ("signal" not in probes or reads_ids(setup)):
             if any(len(output.shape) > 2 for output in setup.model.outputs):
                 raise NotApplicable("the model answers for every position, simple models do not")
+            single = [math.prod(n or 0 for n in summary.shape) == 1 for summary in _inputs(record)]
+            if reads_ids(setup) and len(single) > 1 and all(single):
+                raise NotApplicable("of pairs of ids simple models see each alone")
             return cls(
                 r2=max(probes[name] for name in _SIGNALS if name in probes),
                 rows=int(probes["signal_rows"]),

@@ -16,8 +16,8 @@ from lossdoctor.rules._rule import Findings, Rule, threshold
 class FrozenModel(Rule):
     """Weights that should learn are not trainable.
 
-    **What it detects.** A model without trainable weights, or one in which layers are frozen at
-    their random start.
+    **What it detects.** A model without trainable weights, or one in which layers are frozen at 0,
+    or at their random start.
 
     **Why it matters.** Frozen weights never move. Freezing makes sense for layers that have
     learned something before; a random layer that is frozen hands random features on, and the
@@ -68,10 +68,28 @@ class FrozenModel(Rule):
                 remedies=[_unfreeze(setup)],
             )
             return
+        learned = outcome is not None and outcome.share >= self.learned
+        empty = [
+            layer.name
+            for layer in model.layers
+            if layer.kernel and not layer.kernel.trainable and layer.kernel.abs_max == 0
+        ]
+        if empty and not learned:
+            yield self.finding(
+                f"The weights of {listed(empty)} are all 0, and frozen: nothing gets through.",
+                measurements=[Measurement(name="largest weight", value=0.0)],
+                layers=empty,
+                remedies=[
+                    Remedy(
+                        text="Check that the weights meant for it were loaded (that the words of "
+                        "the vocabulary were found in the file of vectors, say), or train it.",
+                        code=unfreeze(setup),
+                    )
+                ],
+            )
         frozen = initial.frozen_at_random if initial else ()
         random = [kernel.layer.name for kernel in frozen]
         if random:
-            learned = outcome is not None and outcome.share >= self.learned
             yield self.finding(
                 f"{listed(random)} {'are' if len(random) > 1 else 'is'} frozen at "
                 f"{'their' if len(random) > 1 else 'its'} random start; only "

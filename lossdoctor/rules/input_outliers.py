@@ -7,7 +7,7 @@ from lossdoctor.evidence.outliers import InputOutliers as Extremes
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Severity, Stage
 from lossdoctor.rules._effects import STUCK, UNSTABLE
-from lossdoctor.rules._remedies.data import clip_inputs, replace_code, replace_scaled_code
+from lossdoctor.rules._remedies.data import clip_inputs, replace_code, replace_scaled_codes
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
 
@@ -107,7 +107,7 @@ class InputOutliers(Rule):
             f"{spread:,.2g}): a code for missing values.",
             severity=Severity.INFO if learned else None,
             measurements=[self.measure("repeated_distance", entry.distance)],
-            remedies=[replace_scaled_code(entry.column, entry.value, place, extremes.setup)],
+            remedies=[replace_scaled_codes(self.repeated_distance, place, extremes.setup)],
         )
 
 

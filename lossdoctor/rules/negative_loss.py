@@ -39,7 +39,7 @@ class NegativeLoss(Rule):
 
     **What it detects.** A value below zero of a compiled loss that has zero as its lower bound;
     a loss of one's own that constants drive down without bound, past what perfect predictions get,
-    or that fell below zero and perfect predictions while the answers got worse than a constant.
+    or that fell below zero and perfect predictions while the answers are no better than a constant.
 
     **Why it matters.** A cross-entropy is only negative where a label is no probability. Then no
     prediction is best, as where one's own loss lacks a square: it falls while nothing is learned.
@@ -105,7 +105,7 @@ class NegativeLoss(Rule):
         else:
             title = "A loss that rewards wrong predictions"
             found = f"Your loss '{loss.name}' fell to {loss.end:.4g}"
-            why = "while the answers got worse than a constant one", "for being wrong"
+            why = "while the answers became no better than a constant one", "for being wrong"
             costs.insert(0, Measurement(name="last loss", value=loss.end))
         return self.finding(
             f"{found} {why[0]}, predictions equal to the targets bring it to {loss.perfect:.4g}: "

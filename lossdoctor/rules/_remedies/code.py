@@ -36,6 +36,13 @@ _CHANGED_LAYER = """\
 lambda layer: type(layer).from_config(
         {**layer.get_config(), **changes.get(layer.name, {})}
     )"""
+# Keras makes no Python function anew from a configuration.
+_CHANGED_BUT_LAMBDA = """\
+lambda layer: layer
+    if isinstance(layer, keras.layers.Lambda)
+    else type(layer).from_config(
+        {**layer.get_config(), **changes.get(layer.name, {})}
+    )"""
 # A wrapper (Bidirectional, TimeDistributed) keeps its layer's settings one level down.
 _CHANGED = """\
 def changed(layer):
@@ -120,20 +127,23 @@ def rebuild_code(
     table = "".join(_row(setup, name, new) for name, new in changes.items())
     wrapped = any("wrapper" in x.config and x.name in changes for x in setup.model.layers)
     define, function = (_CHANGED, "changed") if wrapped else ("", _CHANGED_LAYER)
+    if not wrapped and any(layer.class_name == "Lambda" for layer in setup.model.layers):
+        function = _CHANGED_BUT_LAMBDA
     return f"changes = {{\n{table}}}\n{define}" + clone_code(setup, function, compile_line)
 
 
 def clone_code(setup: Setup, function: str, compile_line: str | None = None) -> str:
     """Code that clones the model layer by layer with `function`, and compiles it."""
-    keep, loss = "", None
+    keep, line = "", compile_line or compile_code(setup)
     if any(loss.custom for loss in setup.losses):
         # `clone_model` of a compiled model looks for the user's own loss by its name and raises.
-        keep, loss = "loss = model.loss\nmodel.compiled = False\n", Code("loss")
+        keep = "loss = model.loss\nmodel.compiled = False\n"
+        line = line.replace("loss=model.loss", "loss=loss")
     return (
         f"{keep}model = keras.models.clone_model(\n"
         "    model,\n"
         f"    clone_function={function},\n"
-        ")\n" + (compile_line or compile_code(setup, loss=loss))
+        f")\n{line}"
     )
 
 

@@ -252,19 +252,21 @@ def replace_code(value: float, place: str, setup: Setup) -> Remedy:
     )
 
 
-def replace_scaled_code(column: int, value: float, place: str, setup: Setup) -> Remedy:
-    """Put the median where a code stands that was scaled with its column, and scale anew."""
+def replace_scaled_codes(distance: float, place: str, setup: Setup) -> Remedy:
+    """Put the medians where codes stand that were scaled with their columns, and scale anew."""
+    sides = [name + place for name in setup.sides("X")]
     return Remedy(
-        text="Replace the code by the median of the other rows before the column is scaled: scaled "
-        "together with it, the other values hardly differ.",
-        code=f'column = np.asarray(X{place}, dtype="float64")[:, {column}]\n'
-        f"others = column[~np.isclose(column, {value!r})]\n"
-        + "\n".join(
-            f'{x} = np.array({x}, dtype="float64")\n'
-            f"{x}[np.isclose({x}[:, {column}], {value!r}), {column}] = np.median(others)\n"
-            f"{x}[:, {column}] = ({x}[:, {column}] - others.mean()) / others.std()"
-            for x in (name + place for name in setup.sides("X"))
-        ),
+        text="Replace the codes by the median of the other rows before the columns are scaled: "
+        "scaled together with them, the other values hardly differ.",
+        code="\n".join(f'{x} = np.array({x}, dtype="float64")' for x in sides)
+        + f"\nfor i, column in enumerate({sides[0]}.T.copy()):\n"
+        "    for code in {column.min(), column.max()}:\n"
+        "        others = column[~np.isclose(column, code)]\n"
+        "        several = len(column) - len(others) > 1\n"
+        f"        if several and abs(code - others.mean()) > {distance:g} * others.std() > 0:\n"
+        f"            for values in [{', '.join(sides)}]:\n"
+        "                values[np.isclose(values[:, i], code), i] = np.median(others)\n"
+        "                values[:, i] = (values[:, i] - others.mean()) / others.std()",
     )
 
 

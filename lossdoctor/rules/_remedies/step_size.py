@@ -16,6 +16,7 @@ _CLIP = Remedy(
 )
 
 _RAISED, _MOVES = 10.0, 1e-3
+_SCHEDULER = "LearningRateScheduler"
 ADADELTA = 1.0  # Zeiler (2012): steps are of the size of earlier ones, without any rate
 
 
@@ -28,11 +29,14 @@ def set_rate(setup: Setup, rate: float) -> str:
 
 def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
     """Lower the learning rate to a number derived from this run."""
-    return Remedy(
-        text=f"Lower the learning rate from {present:g} to {proposed.rate:g}: "
-        f"{_derived(proposed)}.",
-        code=set_rate(setup, proposed.rate),
-    )
+    text = f"Lower the learning rate from {present:g} to {proposed.rate:g}: {_derived(proposed)}."
+    code = set_rate(setup, proposed.rate)
+    if _scheduled(setup):
+        text += (
+            f" The {_SCHEDULER} would set its own again: let it stay below that, or leave it out."
+        )
+        code += "\n" + without_callback(_SCHEDULER)
+    return Remedy(text=text, code=code)
 
 
 def calm_rate(rehearsed: RehearsedTraining) -> Remedy:
@@ -59,19 +63,24 @@ def calm_rate(rehearsed: RehearsedTraining) -> Remedy:
 def _keep_first_rate(setup: Setup, sizes: StepSize) -> Remedy | None:
     """Take out what raised the rate during the run, where lowering its start would be in vain."""
     first = float(sizes.learning_rate[0])
-    names = [callback.class_name for callback in setup.fit.callbacks or ()]
-    by_callback = "LearningRateScheduler" in names
     by_schedule = bool(setup.optimizer and setup.optimizer.schedule)
     # A warm-up begins where hardly anything moves, and is to rise.
-    raised = sizes.present_rate >= _RAISED * first and sizes.first >= _MOVES
-    if not raised or not (by_callback or by_schedule):
+    if not _raised(sizes) or sizes.first < _MOVES or not (_scheduled(setup) or by_schedule):
         return None
-    what = "a LearningRateScheduler" if by_callback else "its schedule"
+    what = "a LearningRateScheduler" if _scheduled(setup) else "its schedule"
     return Remedy(
         text=f"Take out what raises the rate: it began at {first:g}, and {what} brought it to "
         f"{sizes.present_rate:g}. If it was to fall, look at the schedule's sign.",
-        code=(without_callback("LearningRateScheduler") if by_callback else set_rate(setup, first)),
+        code=without_callback(_SCHEDULER) if _scheduled(setup) else set_rate(setup, first),
     )
+
+
+def _raised(sizes: StepSize) -> bool:
+    return sizes.present_rate >= _RAISED * float(sizes.learning_rate[0])
+
+
+def _scheduled(setup: Setup) -> bool:
+    return any(callback.class_name == _SCHEDULER for callback in setup.fit.callbacks or ())
 
 
 def smaller_steps(setup: Setup, sizes: StepSize, curve: LossCurve) -> list[Remedy]:
