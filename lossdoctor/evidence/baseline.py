@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.target_scale import SQUARED
 from lossdoctor.record.run import RunRecord
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,8 @@ class Baseline:
     trained: float | None
     curve: LossCurve
     uninformed: float
-    """The loss of equal probabilities for all classes; `value` where there are none."""
+    """The loss of answering 0: equal probabilities for all classes, no quantity; not below
+    `value`."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -58,7 +60,7 @@ class Baseline:
             floor=floor,
             trained=_trained(record),
             curve=curve,
-            uninformed=max(value, _uninformed(record)),
+            uninformed=_weighted(record, _uninformed(record)),
         )
 
     @property
@@ -142,14 +144,20 @@ def _weighted(record: RunRecord, values: list[float | None]) -> float:
     )
 
 
-def _uninformed(record: RunRecord) -> float:
-    """ln C per cross-entropy of C classes, which unequal classes' best constant stays below."""
+def _uninformed(record: RunRecord) -> list[float | None]:
+    """Of each loss what answering 0 costs, which a fresh head does: ln C per cross-entropy of C
+    classes, the mean square of the targets; at least the best constant's."""
     outputs = record.model.outputs if record.model else ()
-    classes = [
-        max(2, output.units or 2) if "crossentropy" in loss.name and not loss.custom else 1
-        for loss, output in zip(record.losses, outputs)
-    ]
-    return _weighted(record, [math.log(count) for count in classes])
+    targets = record.train.targets if record.train else ()
+    found: list[float | None] = []
+    for index, loss in enumerate(record.losses):
+        cost = 0.0
+        if "crossentropy" in loss.name and not loss.custom and index < len(outputs):
+            cost = math.log(max(2, outputs[index].units or 2))
+        elif loss.name in SQUARED and not loss.custom and index < len(targets):
+            cost = targets[index].mean ** 2 + targets[index].std ** 2
+        found.append(max(cost, loss.baseline or 0.0))
+    return found
 
 
 def _trained(record: RunRecord) -> float | None:

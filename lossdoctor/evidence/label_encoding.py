@@ -45,7 +45,7 @@ class Kind(enum.Enum):
     CONSTANT = "constants"
     BINARY = "labels 0 and 1"
     SIGN = "labels -1 and 1"
-    TWO_VALUES = "two other whole numbers"
+    TWO_VALUES = "two other values"
     CLASS_IDS = "class ids"
     WHOLE_NUMBERS = "whole numbers"
     ONE_HOT = "one-hot rows"
@@ -363,8 +363,10 @@ def _kind_of_numbers(
         covered = distinct / (high - low + 1)
         classes = low in (0, 1) and covered >= _SPAN_COVERED and repeats >= _REPEATS
         return Kind.CLASS_IDS if classes else Kind.WHOLE_NUMBERS
-    within = low >= -_TOLERANCE and high <= 1 + _TOLERANCE
-    return Kind.UNIT_INTERVAL if within else Kind.CONTINUOUS
+    if low >= -_TOLERANCE and high <= 1 + _TOLERANCE:
+        return Kind.UNIT_INTERVAL
+    # A class that went through a scaler together with the features.
+    return Kind.TWO_VALUES if distinct == 2 and repeats >= _REPEATS else Kind.CONTINUOUS
 
 
 def _kind_of_rows(targets: TensorSummary, distinct: int, low: float, high: float) -> Kind:

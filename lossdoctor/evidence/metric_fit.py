@@ -64,7 +64,8 @@ class MetricFit:
 
 
 def _is_accuracy(metric: MetricRecord) -> bool:
-    return metric.class_name in _ACCURACIES or metric.requested.lower() in ("acc", "accuracy")
+    named = metric.requested.lower() in ("acc", "accuracy")
+    return named if metric.class_name is None else metric.class_name in _ACCURACIES
 
 
 def _fault(class_name: str | None, judged: Judged) -> MetricFault | None:

@@ -18,9 +18,12 @@ MOST_PATTERNS = 0.5
 class SimpleModels:
     """`signal` is the best out-of-fold R² of ridge regression, nearest neighbors and a forest; on
     flattened images and sequences of the first two, or of a ridge regression on pooled features of
-    them, which a network must at least equal; 1 for a `truth_table`."""
+    them, or the share of a constant's errors any of the three avoids there: a network must at
+    least equal it. 1 for a `truth_table`."""
 
     signal: float
+    of_errors: bool = False
+    """`signal` is that share of errors."""
     truth_table: bool = False
     """Most patterns the discrete inputs can take stand in the data, none with two answers: all of
     it can be learned, whatever simple models make of it."""
@@ -35,7 +38,9 @@ class SimpleModels:
         known = [record.probes[name] for name in names if name in record.probes]
         if not known:
             raise NotRecorded.of(record, "simple models", "they need 60 rows of numbers as input")
-        return cls(signal=max(known))
+        minority = record.probes.get("flat_minority")
+        avoided = 1 - record.probes["flat_error"] / minority if minority else -math.inf
+        return cls(signal=max(*known, avoided), of_errors=avoided > max(known))
 
 
 def _is_truth_table(record: RunRecord) -> bool:

@@ -115,7 +115,19 @@ def _flat_signal(flat: NDArray[Any], target: Floats) -> dict[str, float]:
     table, target = _usable(flat[:, columns].astype(np.float64), target)
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return {}
-    return {"flat_signal": _without_warnings(_smooth_models(len(table)), table, target)}
+    classes = _classes(target)
+    expected = _without_far_values(target) if classes is None else _one_hot(classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predicted = _out_of_fold(_models(len(table)), table, expected)
+    found = {"flat_signal": _best_r2(expected, predicted[: len(_smooth_models(len(table)))])}
+    if classes is not None:
+        errors = [float(np.mean(scores.argmax(axis=1) != classes)) for scores in predicted]
+        found |= {
+            "flat_error": min(errors),
+            "flat_minority": float(1 - np.bincount(classes).max() / len(classes)),
+        }
+    return found
 
 
 def _pooled_signal(tensors: Sequence[NDArray[Any]], target: Floats) -> dict[str, float]:
