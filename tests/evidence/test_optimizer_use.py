@@ -20,12 +20,12 @@ def use(optimizer, *, gradient=1.0, count=100):
     return OptimizerUse.from_record(record)
 
 
-def test_spent_counts_what_follows_the_peak():
-    values = (0.0, 0.5, 1.0, 1e-4, 1e-4)
+def test_the_way_counts_what_follows_the_peak():
+    values = (0.0, 0.5, 1.0, 0.2, 0.0)
     scheduled = dataclasses.replace(SGD, schedule="S", schedule_values=values)
-    assert use(scheduled).spent == pytest.approx(0.4)
+    assert use(scheduled).way == pytest.approx(0.4)
     assert use(scheduled).rate == 1.0
-    assert use(SGD).spent is None
+    assert use(SGD).way is None
 
 
 def test_clipped_compares_the_norm_that_is_clipped():

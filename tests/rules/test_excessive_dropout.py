@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity, Stage
@@ -90,3 +91,21 @@ def test_a_run_that_learned_makes_it_information():
 def test_not_applicable_without_dropout_or_model():
     assert outcome_of(SLUG, config_record(model=mlp())).status == "not_applicable"
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
+
+
+def test_small_layers_add_their_noise_in_a_regression():
+    layers = []
+    for number in range(4):
+        layers += [
+            dense(f"d{number}", 16, 16, activation="relu"),
+            dropout(0.5, 16, f"drop{number}"),
+        ]
+    model = chain(*layers, dense("head", 1, 16))
+    (finding,) = findings_of(SLUG, config_record(model=model, y=np.linspace(0, 1, 40)))
+    assert [m.name for m in finding.measurements] == ["noise"]
+    assert finding.measurements[0].value == pytest.approx(0.25)
+    assert finding.layers == ("drop0", "drop1", "drop2", "drop3")
+    classes = config_record(model=model, y=[0, 1] * 20, loss="binary_crossentropy")
+    assert findings_of(SLUG, classes) == ()
+    few = chain(*layers[:4], dense("head", 1, 16))
+    assert findings_of(SLUG, config_record(model=few, y=np.linspace(0, 1, 40))) == ()

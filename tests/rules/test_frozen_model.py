@@ -61,3 +61,13 @@ def test_random_features_that_were_enough_are_information():
 def test_not_applicable_without_weights_or_model():
     assert outcome_of(SLUG, RunRecord(source="history")).status == "not_applicable"
     assert outcome_of(SLUG, config_record(model=chain(mlp().layers[0]))).status == "not_applicable"
+
+
+def test_weights_that_are_zero_and_stay_so():
+    body = frozen("body", 16, 20, std=0.0)
+    weights = tuple(dataclasses.replace(w, abs_max=0.0) for w in body.weights)
+    empty = record(dataclasses.replace(body, weights=weights), dense("head", 1, 16))
+    finding = findings_of(SLUG, empty)[0]
+    assert finding.message == "The weights of 'body' are all 0, and frozen: nothing gets through."
+    assert finding.severity is Severity.ERROR
+    assert "all 0" not in " ".join(f.message for f in findings_of(SLUG, learned(empty, 0.99)))

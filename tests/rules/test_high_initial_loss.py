@@ -35,10 +35,20 @@ def test_boundary_of_the_excess(first, fires):
 
 
 def test_rare_classes_make_no_even_guess_a_high_loss():
-    record = starting(0.69, baseline=0.05)
-    assert findings_of(SLUG, record)
+    record = starting(0.69)
+    other = LossRecord(name="huber", baseline=0.05, floor=0.0)
+    assert findings_of(SLUG, dataclasses.replace(record, losses=(other,)))
     even = LossRecord(name="binary_crossentropy", baseline=0.05, floor=0.0)
     assert not findings_of(SLUG, dataclasses.replace(record, losses=(even,)))
+
+
+def test_answering_zero_costs_the_square_of_an_offset():
+    record = starting(26.0)
+    summary = record.train.targets[0]
+    for mean, expected in ((0.0, 1), (5.0, 0)):
+        offset = dataclasses.replace(summary, mean=mean, std=1.0)
+        train = dataclasses.replace(record.train, targets=(offset,))
+        assert len(findings_of(SLUG, dataclasses.replace(record, train=train))) == expected
 
 
 def test_penalties_are_not_counted():

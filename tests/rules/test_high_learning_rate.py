@@ -62,7 +62,9 @@ def test_what_raised_the_rate_is_taken_out_unless_it_warmed_up():
     exec(remedy.code, names)
     assert names["callbacks"] == [kept]
     warm_up = findings_of(SLUG, raised(1e-6, np.geomspace(1e-5, 3.0, 320)))[0].remedies[0]
-    assert "LearningRateScheduler" not in warm_up.text
+    assert warm_up.text.startswith("Lower the learning rate from 1 to")
+    assert "would set its own again" in warm_up.text
+    assert "keras.callbacks.LearningRateScheduler" in warm_up.code
 
 
 def test_a_schedule_is_replaced_by_compiling_anew():

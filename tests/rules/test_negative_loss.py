@@ -5,7 +5,7 @@ import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import LossRecord, TargetPairing
-from tests.records import config_record, findings_of, history_record, outcome_of, trained
+from tests.records import config_record, findings_of, history_record, mlp, outcome_of, trained
 
 SLUG = "negative_loss"
 
@@ -80,13 +80,27 @@ def test_a_loss_of_ones_own_that_any_constant_beats(r2):
 def test_a_loss_of_ones_own_that_falls_as_the_answers_get_worse():
     (finding,) = findings_of(SLUG, own_loss(-10.0, r2=-3.0))
     assert finding.severity is Severity.ERROR
-    assert "fell to -3 while the answers got worse" in finding.message
+    assert "fell to -3 while the answers became no better than a constant one" in finding.message
     # What a contrastive loss calls near is no prediction of its target; it never falls below zero.
     contrastive = own_loss(0.2, floor=1.0, r2=-3.0)
     logs = {"loss": np.array([0.5, 0.1])}
     history = dataclasses.replace(contrastive.history, logs=logs)
     assert not findings_of(SLUG, dataclasses.replace(contrastive, history=history))
     assert not findings_of(SLUG, own_loss(-10.0, r2=0.3))
+
+
+@pytest.mark.parametrize(
+    ("error_rate", "activation", "expected"),
+    [(0.5, "sigmoid", 1), (0.05, "sigmoid", 0), (0.95, "sigmoid", 0), (0.5, "linear", 0)],
+)
+def test_a_score_that_is_minimized_by_answers_all_alike(error_rate, activation, expected):
+    score = own_loss(0.0, floor=1.0)
+    model = mlp(activation=activation)
+    pairing = (TargetPairing(output=0, rows=100, error_rate=error_rate, chance_error_rate=0.5),)
+    logs = dataclasses.replace(score.history, logs={"loss": np.array([0.5, 0.01])})
+    train = dataclasses.replace(score.train, pairing=pairing)
+    run = dataclasses.replace(score, model=model, history=logs, train=train)
+    assert len(findings_of(SLUG, run)) == expected
 
 
 def test_constants_a_head_may_never_answer_say_nothing():

@@ -4,7 +4,7 @@ import numpy as np
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.batch_labels import BatchLabels
-from lossdoctor.record.run import FitRecord, RunRecord
+from lossdoctor.record.run import FitRecord, RunRecord, TargetPairing
 from tests.records import config_record, findings_of, outcome_of
 
 SLUG = "ordered_data"
@@ -116,3 +116,27 @@ def test_the_correlation_tells_sorted_rows_behind_a_small_buffer_from_shuffled_o
         assert batches_of((RNG.random(1600) < 0.05).astype(int)) == 0.0
     assert batches_of(RNG.normal(size=1600)) is None
     assert batches_of(y[:100]) is None
+
+
+def test_classes_absent_from_validation_say_little_where_nothing_is_sorted_or_harmed():
+    mixed = ((0.0, 1.0, 2.0), (0.0, 1.0, 2.0))
+    (finding,) = findings_of(SLUG, record(ends=mixed, validation=np.full(50, 2)))
+    assert finding.severity is Severity.INFO
+    base = record(validation=np.full(50, 2))
+    right = TargetPairing(output=0, rows=50, error_rate=0.02, chance_error_rate=0.5)
+    validation = dataclasses.replace(base.validation, pairing=(right,))
+    (finding,) = findings_of(SLUG, dataclasses.replace(base, validation=validation))
+    assert finding.severity is Severity.INFO
+
+
+def test_classes_that_were_renamed_are_not_sorted():
+    probes = {
+        "signal": 0.9,
+        "signal_rows": 500.0,
+        "minority_rows": 250.0,
+        "fold_error": 0.02,
+        "validation_error": 0.9,
+        "validation_error_rows": 200.0,
+    }
+    base = record(validation=np.full(50, 2))
+    assert findings_of(SLUG, dataclasses.replace(base, probes=probes)) == ()

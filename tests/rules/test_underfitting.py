@@ -115,3 +115,26 @@ def test_predictions_that_estimate_no_target_are_not_held_against_it():
     )
     logits = dataclasses.replace(distance, with_logits=True)
     assert len(findings_of(SLUG, dataclasses.replace(record, losses=(logits,)))) == 1
+
+
+def regression(r2, signal):
+    record = trained(FLAT + 0.39)
+    pairing = (TargetPairing(output=0, rows=512, r2=r2),)
+    train = dataclasses.replace(record.train, pairing=pairing)
+    return dataclasses.replace(record, train=train, probes={"signal": signal})
+
+
+def test_of_a_weak_signal_half_is_to_be_learned():
+    (finding,) = findings_of(SLUG, regression(0.03, 0.16))
+    assert "while a simple model explains 16% of the variance" in finding.message
+    assert findings_of(SLUG, regression(0.1, 0.16)) == ()
+    assert findings_of(SLUG, regression(0.03, 0.09)) == ()
+    assert findings_of(SLUG, fitted(0.49, 0.16)) == (), "an error rate may not move"
+
+
+def test_a_forest_of_flattened_sequences_is_held_against_the_error_rate():
+    probes = {"flat_signal": 0.1, "flat_error": 0.2, "flat_minority": 0.6}
+    torn = dataclasses.replace(fitted(0.9, 0.0), probes=probes)
+    (finding,) = findings_of(SLUG, torn)
+    assert "a simple model of the flattened rows avoids 67% of the errors" in finding.message
+    assert "reshape" in finding.remedies[-1].text

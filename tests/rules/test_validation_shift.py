@@ -140,3 +140,57 @@ def test_targets_scaled_on_one_side_only():
     exec(finding.remedies[0].code, names)
     assert names["y_val"].mean() == pytest.approx(Y.mean())
     assert names["y_val"].std() == pytest.approx(Y.std())
+
+
+PROBES = {
+    "signal": 0.5,
+    "signal_rows": 500.0,
+    "minority_rows": 250.0,
+    "fold_error": 0.05,
+    "validation_error": 0.5,
+    "validation_error_rows": 200.0,
+}
+
+
+def probed(**probes):
+    labels = (X[:, 0] > 0).astype(int), (V[:, 0] > 0).astype(int)
+    return dataclasses.replace(record(y=labels[0], w=labels[1]), probes=PROBES | probes)
+
+
+def test_what_training_teaches_does_not_hold_in_validation():
+    (finding,) = findings_of(SLUG, probed())
+    assert finding.severity is Severity.WARNING
+    assert "remove 90% of a constant's errors" in finding.message
+    assert "0% on validation rows" in finding.message
+    (finding,) = findings_of(SLUG, dataclasses.replace(record(), probes=REGRESSION))
+    assert "columns in the same order" in finding.remedies[0].text
+
+
+REGRESSION = {"signal": 0.6, "signal_rows": 500.0, "validation_r2": -0.2}
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        {"validation_error": 0.06},
+        {"validation_error": 0.38},  # what holds is a quarter of what is known: on the boundary
+        {"fold_error": 0.45},
+        {"fold_error": 0.35, "validation_error_rows": 30.0},
+        {"validation_r2": 0.4},
+        {"signal": 0.1, "validation_r2": -0.2},
+    ],
+)
+def test_silent_where_it_holds_or_nobody_can_know(probes):
+    assert findings_of(SLUG, probed(**probes)) == ()
+
+
+def test_a_shift_that_is_seen_says_more_than_what_it_does():
+    shifted = config_record(x=X, y=Y, validation=(5 * V + 20, W))
+    (finding,) = findings_of(SLUG, dataclasses.replace(shifted, probes=REGRESSION))
+    assert {m.name for m in finding.measurements} == {"gap", "stretch"}
+
+
+def test_a_target_whose_level_moved_is_not_set_back():
+    (finding,) = found(y=Y, w=W + 3)
+    assert finding.remedies[0].code == ""
+    assert "predict changes instead of levels" in finding.remedies[0].text
