@@ -9,7 +9,7 @@ from lossdoctor.rules._effects import STUCK, UNSTABLE
 from lossdoctor.rules._remedies.optimizer import constant_rate, defaults, usual_rate, wider_clipping
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
-_HARDLY = 0.05  # of the way: no loss curve is needed to call that short
+_HARDLY = 0.075  # of the way, as of a decay below a thousandth for half of the run
 _LEARNED, _HOPELESS = 0.2, 0.9  # of a constant prediction's loss
 _ROOTS = {"high_initial_loss", "high_learning_rate"}
 

@@ -67,8 +67,8 @@ def run_at(rates, loss, callback="LearningRateScheduler"):
 
 
 def test_a_rate_that_fell_while_the_loss_still_did():
-    inverse = 0.01 / (1 + 2.0 * np.arange(40))
-    slow = 2.9 - 0.3 * np.log1p(2.0 * np.arange(40))
+    inverse = 0.01 / (1 + np.arange(40))
+    slow = 2.9 - 0.3 * np.log1p(np.arange(40))
     (finding,) = run_at(inverse, slow)
     assert finding.severity is Severity.WARNING
     assert [m.name for m in finding.measurements] == ["way", "gain"]
