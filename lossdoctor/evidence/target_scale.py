@@ -51,6 +51,8 @@ class ScaledTarget:
     travel: float | None
     step: float | None
     unreached: float | None
+    worst_r2: float
+    """R² of the column that the trained model predicts worst; 1 where it was not recorded."""
 
     @property
     def scale(self) -> float:
@@ -128,6 +130,7 @@ def _scaled(head: Head, summary: TensorSummary, record: RunRecord, setup: Setup)
         travel=_travel(record) if bounded else None,
         step=None if bounded else _step(setup.optimizer, math.hypot(mean, spread)),
         unreached=_unreached(head.predictions, farthest, bias, mean, spread),
+        worst_r2=_worst_r2(record, head.index),
     )
 
 
@@ -138,6 +141,12 @@ def _unreached(
         return None
     way = (float(seen.feature_mean[column]) - bias) / mean
     return max(0.0, 1 - way) * abs(mean) / spread if math.isfinite(way) else None
+
+
+def _worst_r2(record: RunRecord, output: int) -> float:
+    pairing = record.train.pairing if record.train else ()
+    found = [r2 for p in pairing if p.output == output for r2 in p.column_r2]
+    return min(found, default=1.0)
 
 
 def _disparity(summary: TensorSummary) -> float:

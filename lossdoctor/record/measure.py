@@ -46,6 +46,7 @@ _PROBED_ROWS = 256
 _PROBED_LAYERS = 48
 _ENTRIES_AT_ONCE = 2**18
 _SATURATING = {"sigmoid": (0.01, 0.99), "tanh": (-0.99, 0.99)}
+_MOST_COLUMNS = 16
 _CLASSIFICATION = ("crossentropy", "hinge", "kl_divergence", "dice", "tversky")
 
 
@@ -184,7 +185,8 @@ def pair(
         if decided is not None:
             found |= _classification(*decided, answers)
         elif known.size == answers.size:
-            found["r2"] = _r2(known.reshape(answers.shape), answers)
+            shaped: NDArray[Any] = known.reshape(answers.shape)
+            found["r2"], found["column_r2"] = _r2(shaped, answers), _column_r2(shaped, answers)
         if function is not None:
             with contextlib.suppress(Exception):  # shapes Keras itself would refuse
                 found["loss"] = float(function(target, prediction))
@@ -265,6 +267,14 @@ def _r2(target: NDArray[Any], prediction: NDArray[Any]) -> float | None:
         variance = float(np.var(target[keep])) if keep.any() else 0.0
         residual = float(np.mean(np.square(target[keep] - prediction[keep]))) if keep.any() else 0.0
     return None if variance == 0 else 1.0 - residual / variance
+
+
+def _column_r2(target: NDArray[Any], prediction: NDArray[Any]) -> tuple[float, ...]:
+    columns = target.shape[-1] if target.ndim > 1 else 1
+    if not 1 < columns <= _MOST_COLUMNS:
+        return ()
+    each = zip(target.reshape(-1, columns).T, prediction.reshape(-1, columns).T)
+    return tuple(r2 for column in each if (r2 := _r2(*column)) is not None)
 
 
 def with_baselines(

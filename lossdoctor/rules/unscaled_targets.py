@@ -104,7 +104,8 @@ class UnscaledTargets(Rule):
             if outcome is not None and (target.travel or 1.0) < _STANDSTILL:
                 severity = Severity.INFO
                 text += "; with so small steps standardized targets would be out of reach as well"
-            if outcome is not None and outcome.share >= self.learned:
+            unheard = target.disparity > self.disparity and target.worst_r2 < self.learned
+            if outcome is not None and outcome.share >= self.learned and not unheard:
                 severity = Severity.INFO
                 text += f"; this run learned all the same: {outcome.sentence}"
             yield self.finding(

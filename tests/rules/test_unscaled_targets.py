@@ -164,6 +164,15 @@ def test_a_run_that_fits_anyway_makes_it_information():
         assert finding.severity is severity
 
 
+def test_a_column_nobody_heard_is_no_fit():
+    base = record(np.stack([Z, 200 * Z], axis=1), model=mlp(units=2))
+    for worst, severity in ((0.9, Severity.INFO), (-5.0, Severity.ERROR)):
+        pairing = TargetPairing(output=0, rows=9, r2=0.98, column_r2=(0.98, worst))
+        train = dataclasses.replace(base.train, pairing=(pairing,))
+        (finding,) = findings_of(SLUG, run_record(base, train=train))
+        assert finding.severity is severity
+
+
 def test_remedies_standardize_and_offer_the_logarithm_to_skewed_prices():
     prices = np.exp(2 * Z) * 1000
     (finding,) = found(prices)
