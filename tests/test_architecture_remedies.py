@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lossdoctor.check import check_config
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import FitRecord, LossRecord, OptimizerRecord
 from lossdoctor.rules._remedies.architecture import (
@@ -12,7 +13,7 @@ from lossdoctor.rules._remedies.architecture import (
     replace_normalization,
     unfreeze,
 )
-from lossdoctor.rules._remedies.code import Code
+from lossdoctor.rules._remedies.code import Code, rebuild_code
 
 keras = pytest.importorskip("keras")
 
@@ -97,3 +98,43 @@ def test_layer_normalization_takes_the_place_of_batch_normalization():
     changed = executed(replace_normalization(setup_of(model)), model)
     assert isinstance(changed.get_layer("n"), keras.layers.LayerNormalization)
     assert changed.predict(np.zeros((2, 4)), verbose=0).shape == (2, 1)
+
+
+def own_loss(y_true, y_pred):
+    return keras.ops.mean(keras.ops.square(y_true - y_pred))
+
+
+def test_a_clone_keeps_a_loss_of_the_users_own_and_what_a_lambda_does():
+    twice = keras.layers.Lambda(lambda x: 2 * x)
+    model = keras.Sequential([keras.Input((4,)), twice, keras.layers.Dense(1, name="head")])
+    model.compile("sgd", own_loss)
+    setup = dataclasses.replace(setup_of(model), losses=(LossRecord(name="own", custom=True),))
+    compiled = "model.compile(optimizer=keras.optimizers.SGD(0.1), loss=model.loss)"
+    code = rebuild_code(setup, {"head": {"activation": "sigmoid"}}, compile_line=compiled)
+    changed = executed(code, model)
+    assert changed.loss is own_loss
+    assert changed.get_layer("head").activation is keras.activations.sigmoid
+    assert changed.layers[0].function(3) == 6
+    changed.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
+
+
+def test_padding_among_the_labels_of_positions_is_left_out_by_the_loss():
+    def tagger():
+        ids, tags = keras.Input((6,)), keras.layers.Dense(3, activation="softmax")
+        words = keras.layers.Embedding(9, 4, mask_zero=True)(ids)
+        model = keras.Model(ids, keras.layers.TimeDistributed(tags)(words))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(1, 9, (40, 6)), draw.integers(0, 3, (40, 6))
+    y[:, 4:] = -1
+    model = tagger()
+    finding = check_config(model, y, x=x).findings[0]
+    assert finding.rule == "labels_out_of_range"
+    assert "class ids 0 to 2" in finding.message
+    changed = executed(finding.remedies[0].code, model)
+    assert "keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)" in finding.remedies[0].code
+    changed.fit(x, y, verbose=0)
+    again = check_config(changed, y, x=x).findings
+    assert "labels_out_of_range" not in [finding.rule for finding in again]

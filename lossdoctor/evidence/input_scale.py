@@ -26,6 +26,7 @@ _INDEXING = {
     "HashedCrossing",
 }
 _PROPORTIONAL = {"SGD"}
+_NEARLY_THE_SAME = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,9 @@ def _scaled(
     layers = [architecture.layers[reader] for reader in readers]
     mean, std, scale = _feature_scales(summary, gain, shift)
     largest = int(np.argmax(scale))
+    offset = _ratio(float(np.linalg.norm(mean)), float(np.linalg.norm(std)))
+    # A model's own Rescaling makes nearly the same of all inputs that had been scaled before.
+    twice = gain != 1 and offset > _NEARLY_THE_SAME
     reader = layers[0] if layers else None
     curvature_step = _curvature_step(setup.optimizer, reader, mean, std)
     heads = {output.layer for output in setup.model.outputs if output.activation == "linear"}
@@ -151,11 +155,11 @@ def _scaled(
         index=index,
         summary=summary,
         reader=reader,
-        exempt=_exempt(summary, layers, pretrained, random),
+        exempt=_exempt(summary, layers, pretrained and not twice, None if twice else random),
         gain=gain,
         shift=shift,
         rms=float(np.sqrt(np.mean(mean**2 + std**2))),
-        offset=_ratio(float(np.linalg.norm(mean)), float(np.linalg.norm(std))),
+        offset=offset,
         unevenness=_unevenness(scale, std),
         largest=largest,
         largest_scale=float(scale[largest]),
@@ -181,8 +185,12 @@ def _first_readers(architecture: Architecture, source: int) -> tuple[float, floa
 
 
 def _exempt(
-    summary: TensorSummary, layers: list[LayerRecord], pretrained: bool, random: frozenset[str]
+    summary: TensorSummary,
+    layers: list[LayerRecord],
+    pretrained: bool,
+    random: frozenset[str] | None,
 ) -> str | None:
+    """`random`: layers frozen at their random start; None = all frozen ones are judged, too."""
     if not layers:
         return "nothing reads it"
     for layer in layers:
@@ -192,7 +200,7 @@ def _exempt(
             return f"'{layer.name}' rescales it"
         if layer.custom or not layer.weights:
             return f"what '{layer.name}' does to its scale is not known"
-        if not layer.trainable and layer.name not in random:
+        if random is not None and not layer.trainable and layer.name not in random:
             return f"'{layer.name}' is frozen and expects the inputs it was trained on"
     if pretrained:
         return "the weights were trained before, on inputs this scale belongs to"

@@ -225,6 +225,13 @@ class Judged:
         return self.labels.share_outside(0.0, 1.0) <= STRAY_SHARE
 
     @property
+    def padded(self) -> bool:
+        """Ids for every position that fit the units but for a -1, as what fills a sequence up."""
+        labels, units = self.labels, self.head.units or 0
+        per_position = len(self.head.output.shape) > 2 and self.family is LossFamily.SPARSE
+        return per_position and labels.may_be_ids and (labels.low, labels.high) == (-1, units - 1)
+
+    @property
     def ids_under_row_loss(self) -> bool:
         """The loss compares rows with rows, and the labels hold one class id per row."""
         return (

@@ -73,6 +73,14 @@ class Setup:
             if any(not math.isfinite(weight.mean) for weight in layer.weights)
         )
 
+    @property
+    def unread_inputs(self) -> list[str]:
+        """Inputs of a functional model that no layer reads."""
+        layers = self.model.layers
+        read = {index for layer in layers for index in layer.inbound}
+        inputs = self.model.inputs if self.model.graph_known and len(layers) > 1 else ()
+        return [layers[index].name for index in inputs if index not in read]
+
     def head_layer(self, output: int = 0) -> LayerRecord | None:
         """The last layer with weights on the way to output number `output`."""
         index = self.model.outputs[output].layer if output < len(self.model.outputs) else None

@@ -85,7 +85,7 @@ def _domain(judged: Judged) -> tuple[float, float, str]:
     if judged.numbers_under_class_loss or judged.several_classes_for_one_probability:
         return 0.0, 0.0, ""
     if family is LossFamily.SPARSE and labels.may_be_ids and units and units > 1:
-        fits = labels.classes <= units
+        fits = labels.classes <= units or judged.padded
         return 0.0, units - 1.0, f"class ids 0 to {units - 1}" if fits else ""
     if family is LossFamily.BINARY or (family is LossFamily.CATEGORICAL and not labels.one_column):
         return 0.0, 1.0, "labels between 0 and 1"

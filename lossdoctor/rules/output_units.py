@@ -102,6 +102,8 @@ class OutputUnits(Rule):
 def _consequence(judged: Judged) -> str:
     head, labels, family = judged.head, judged.labels, judged.family
     units = head.units or 0
+    if judged.padded:
+        return ""
     if family in ONE_UNIT_PER_CLASS and units == 1:
         return _ONE_UNIT[family]
     if labels.one_column and labels.may_be_ids and family in ONE_UNIT_PER_CLASS:

@@ -10,6 +10,7 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.simple_models import SimpleModels
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Remedy, Severity, Stage
+from lossdoctor.rules._remedies.architecture import listed
 from lossdoctor.rules._remedies.capacity import larger_model
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -17,6 +18,10 @@ SIGNIFICANCE = 0.01
 LEARNED = 0.9
 STILL_GAINING = 0.08
 
+_CONNECT = Remedy(
+    text="Connect the input that no layer reads to an output: check which names are handed on "
+    "where the branches meet."
+)
 _LOOK_AT_AXES = Remedy(
     text="Or the axes are mixed up: where X was brought into its shape by reshape and transpose "
     "was meant, neighbors in a row or in time are none. Plot one row.",
@@ -99,15 +104,21 @@ class Underfitting(Rule):
         falling = gain > STILL_GAINING and curve.tail.falls(SIGNIFICANCE)
         if falling and not _by_heart(validation, scale):
             return
+        unread = setup.unread_inputs
         yield self.finding(
             f"On its own training rows the model has learned {max(share, 0):.0%} of what "
-            f"can be learned, {_what_can_be(simple)}.",
+            f"can be learned, {_what_can_be(simple)}."
+            + (f" No layer reads {listed(unread)}." if unread else ""),
             measurements=[
                 self.measure("shortfall", shortfall)
                 if shortfall > self.shortfall
                 else self.measure("signal", simple.signal)
             ],
-            remedies=[*larger_model(setup), *([_LOOK_AT_AXES] if simple.of_errors else [])],
+            remedies=[
+                *([_CONNECT] if unread else []),
+                *larger_model(setup),
+                *([_LOOK_AT_AXES] if simple.of_errors else []),
+            ],
         )
 
 

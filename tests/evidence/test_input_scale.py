@@ -50,6 +50,11 @@ def test_rescaling_layers_are_followed():
     found = scaled(X, chain(halves, dense("head", 1, 20)))
     assert found.rms == pytest.approx(np.sqrt(np.mean((0.5 * X - 1) ** 2)))
     assert found.exempt is None
+    body = dense("body", 8, 20, std=0.9, trainable=False)
+    frozen = chain(layer("rescale", "Rescaling", scale=1 / 127.5, offset=-1.0), body)
+    pixels = RANDOM.uniform(0, 255, size=(500, 20))
+    assert "frozen" in (scaled(pixels, frozen).exempt or "")
+    assert scaled(pixels / 255, frozen).exempt is None, "scaled twice, all are nearly the same"
     unknown = layer("rescale", "Rescaling", scale=[0.5, 0.1])
     assert "rescales" in (scaled(X, chain(unknown, dense("head", 1, 20))).exempt or "")
 

@@ -153,3 +153,24 @@ def test_a_linear_fit_is_taken_of_the_smallest_truth_table():
     assert probe_data([x], [np.array([0, 1, 1, 0])])["linear_fit"] == pytest.approx(0)
     assert probe_data([x], [np.array([0, 0, 0, 1])])["linear_fit"] == pytest.approx(2 / 3)
     assert probe_data([x], [np.zeros(4)]) == {}
+
+
+def test_a_regression_that_holds_in_validation_or_not():
+    x = RANDOM.normal(size=(600, 6))
+    y = x[:, 0] - 2 * x[:, 3] + 0.3 * RANDOM.normal(size=600)
+    sides = {"validation_targets": [y[400:]]}
+    same = probe_data([x[:400]], [y[:400]], validation_inputs=[x[400:]], **sides)
+    turned = probe_data([x[:400]], [y[:400]], validation_inputs=[x[400:, ::-1]], **sides)
+    assert same["signal"] > 0.8
+    assert same["validation_r2"] == pytest.approx(same["signal"], abs=0.1)
+    assert turned["validation_r2"] < 0.1
+    few = probe_data([x[:400]], [y[:400]], validation_inputs=[x[:30]], validation_targets=[y[:30]])
+    assert "validation_r2" not in few
+
+
+def test_a_forest_sees_in_flattened_sequences_what_lines_do_not():
+    x = RANDOM.normal(size=(400, 20, 4))
+    y = (np.abs(x[:, 3, 1]) > 0.7).astype(int)
+    found = probe_data([x], [y])
+    assert found["flat_signal"] < 0.1
+    assert found["flat_error"] < 0.6 * found["flat_minority"]

@@ -95,3 +95,12 @@ def test_the_ignored_class_is_not_out_of_range():
 
 def test_not_applicable_without_labels():
     assert outcome_of("labels_out_of_range", RunRecord(source="history")).status == "not_applicable"
+
+
+def test_a_class_that_went_through_a_scaler():
+    scaled = (BITS - BITS.mean()) / BITS.std() + 0.08
+    (finding,) = of("binary_crossentropy", 1, "sigmoid", scaled)
+    assert "labels -0.92 and 1.08" in finding.message
+    names = {"y": scaled, "y_val": scaled, "np": np}
+    exec(finding.remedies[0].code, names)
+    assert set(names["y"]) == {0, 1}

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lossdoctor.record.run import LossRecord, TargetPairing
+from lossdoctor.record.run import LayerRecord, LossRecord, TargetPairing
 from tests.records import config_record, findings_of, outcome_of, trained
 
 SLUG = "underfitting"
@@ -138,3 +138,13 @@ def test_a_forest_of_flattened_sequences_is_held_against_the_error_rate():
     (finding,) = findings_of(SLUG, torn)
     assert "a simple model of the flattened rows avoids 67% of the errors" in finding.message
     assert "reshape" in finding.remedies[-1].text
+
+
+def test_an_input_that_no_layer_reads_is_named():
+    record = fitted(0.4, 0.8)
+    other = LayerRecord(name="other", class_name="InputLayer", output_shape=(None, 3))
+    layers = (*record.model.layers, other)
+    model = dataclasses.replace(record.model, layers=layers, inputs=(0, len(layers) - 1))
+    (finding,) = findings_of(SLUG, dataclasses.replace(record, model=model))
+    assert finding.message.endswith("No layer reads 'other'.")
+    assert "Connect the input" in finding.remedies[0].text

@@ -138,6 +138,12 @@ def into_domain(judged: Judged) -> tuple[Contract, str]:
     if family is LossFamily.PERCENTAGE:
         mae = dataclasses.replace(numbers(labels), loss="mae")
         return mae, "Train with mae: an error relative to a target of 0 is not defined."
+    if judged.padded:
+        logits = {"from_logits": True} if judged.head.loss.from_logits else {}
+        loss = _loss_with(judged.head, ignore_class=-1, **logits)
+        kept = Contract(activation=judged.head.activation or "", units=judged.head.units or 0)
+        text = "Let the loss leave out the positions that hold -1: they are padding and no class."
+        return dataclasses.replace(kept, loss=loss), text
     if family is LossFamily.SPARSE:
         return fitting(judged), "Let the ids count from 0, so that each names its unit."
     if family is LossFamily.HINGE and labels.classes > 2:
@@ -257,6 +263,8 @@ def _new_layer_code(
     if layer.class_name == "Dense" and len(head.tail) == len(head.activation_layers):
         new = f'keras.layers.Dense({units}, activation="{activation}")'
         features = f"{layer_code(setup, layer.name)}.input"
+        if any(other.config.get("mask_zero") for other in setup.model.layers):
+            features = f"keras.tree.flatten({features})[0]"  # behind it stands the mask
     elif head.activation == "linear" and units == head.units:
         new, features = f'keras.layers.Activation("{activation}")', "model.outputs[0]"
     elif head.recurrent:
