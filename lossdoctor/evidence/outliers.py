@@ -88,13 +88,12 @@ class FarEntry:
     """The most extreme entry of one input.
 
     `distance` counts standard deviations of the feature's other entries, `value` is the entry,
-    which makes up `share` of them; `column` is where the feature stands.
+    which makes up `share` of them.
     """
 
     index: int
     summary: TensorSummary
     feature: str
-    column: int
     value: float
     share: float
     distance: float
@@ -205,7 +204,6 @@ def _far_entry(index: int, summary: TensorSummary) -> FarEntry | None:
         index=index,
         summary=summary,
         feature=f"'{names[worst]}'" if names else f"number {worst}",
-        column=worst,
         value=float((summary.feature_max if highest else summary.feature_min)[worst]),
         share=float(share[worst]),
         repeated=bool(share[worst] * count > 1.5),
