@@ -46,6 +46,7 @@ class NarrowLayer(Rule):
         {
             "constant_predictions",
             "dead_units",
+            "excessive_dropout",
             "loss_metric_divergence",
             "loss_plateau",
             "underfitting",
