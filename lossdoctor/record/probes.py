@@ -117,10 +117,11 @@ def _flat_signal(flat: NDArray[Any], target: Floats) -> dict[str, float]:
         return {}
     classes = _classes(target)
     expected = _without_far_values(target) if classes is None else _one_hot(classes)
+    smooth = _smooth_models(len(table))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        predicted = _out_of_fold(_models(len(table)), table, expected)
-    found = {"flat_signal": _best_r2(expected, predicted[: len(_smooth_models(len(table)))])}
+        predicted = _out_of_fold([*smooth, _forest(max_features=0.1)], table, expected)
+    found = {"flat_signal": _best_r2(expected, predicted[: len(smooth)])}
     if classes is not None:
         errors = [float(np.mean(scores.argmax(axis=1) != classes)) for scores in predicted]
         found |= {
@@ -228,10 +229,13 @@ def _without_far_values(target: Floats) -> Floats:
 
 
 def _models(rows: int) -> list[Any]:
+    return [*_smooth_models(rows), _forest()]
+
+
+def _forest(**settings: Any) -> Any:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    forest = ExtraTreesRegressor(_TREES, min_samples_leaf=5, random_state=_SEED)
-    return [*_smooth_models(rows), forest]
+    return ExtraTreesRegressor(_TREES, min_samples_leaf=5, random_state=_SEED, **settings)
 
 
 def _linear_model() -> Any:
