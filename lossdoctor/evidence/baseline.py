@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
 from lossdoctor.evidence.loss_curve import LossCurve
-from lossdoctor.evidence.target_scale import SQUARED
+from lossdoctor.evidence.outliers import SQUARED
 from lossdoctor.record.run import RunRecord
 
 Floats = NDArray[np.float64]

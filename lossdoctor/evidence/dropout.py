@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable
+from lossdoctor.evidence.outliers import SQUARED
 from lossdoctor.evidence.setup import Setup
-from lossdoctor.evidence.target_scale import SQUARED
 from lossdoctor.record.run import LayerRecord, RunRecord
 
 _LAYERS = {"Dropout", "AlphaDropout", "GaussianDropout"} | {

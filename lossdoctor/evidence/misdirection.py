@@ -47,14 +47,13 @@ class Misdirection:
                 continue
             assert constant is not None
             assert perfect is not None
-            end = None
-            if not (constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)):
-                # With the bound 0, as in a contrastive loss, targets need not be the best answer,
-                # but then answers that cost little tell the rows apart.
-                worse = share < _WORSE and last < min(0.0, perfect)
-                same = abs(share) < _NO_BETTER and last < (constant + perfect) / 2
-                if not worse and not (same and outcome and output.activation in _PROBABILITIES):
-                    continue
-                end = last
-            return cls(name=loss.name, constant=constant, perfect=perfect, end=end)
+            bottomless = constant < _NO_BOTTOM < perfect and (outcome is None or share < 0)
+            # With the bound 0, as in a contrastive loss, targets need not be the best answer, but
+            # then answers that cost little tell the rows apart.
+            worse = share < _WORSE and last < min(0.0, perfect)
+            estimates = outcome is not None and output.activation in _PROBABILITIES
+            alike = estimates and abs(share) < _NO_BETTER and last < (constant + perfect) / 2
+            if bottomless or worse or alike:
+                end = None if bottomless else last
+                return cls(name=loss.name, constant=constant, perfect=perfect, end=end)
         raise NotApplicable("no loss of your own is lowest for wrong predictions")

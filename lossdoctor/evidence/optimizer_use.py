@@ -14,7 +14,6 @@ from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_scale import planned_steps
 from lossdoctor.record.run import OptimizerRecord, RunRecord, WeightRecord
 
-_LOWERS_RATE_ITSELF = {"ReduceLROnPlateau"}
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _USUAL_EPSILON = 1e-4
 _LONG_MEMORY = 0.99  # the longest in common use: an average over 100 steps
@@ -65,9 +64,7 @@ class OptimizerUse:
             reach=_reach(record, optimizer, rates),
             damping=_damping(record, optimizer),
             memory=_memory(record, optimizer),
-            lowered_on_plateaus=any(
-                callback.class_name in _LOWERS_RATE_ITSELF for callback in setup.fit.callbacks or ()
-            ),
+            lowered_on_plateaus=setup.has_callback("ReduceLROnPlateau"),
             setup=setup,
         )
 

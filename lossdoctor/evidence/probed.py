@@ -138,20 +138,20 @@ class LabelAgreement:
         if not any(found.family in CLASS_LOSSES for found in judged):
             raise NotApplicable("the loss is not one for classes")
         probes = record.probes
-        reads = reads_ids(Setup.from_record(record))
-        if "pooled_fold_error" in probes and (reads or "signal" not in probes):
+        if errors_kind(record) == "pooled_":
+            reads = reads_ids(Setup.from_record(record))
             return cls._of_pooled_features(probes, "ids" if reads else "grid")
         _require_table(record)
         if "label_noise" not in probes or "signal" not in probes:
             raise NotRecorded.of(record, "simple models", f"they need classes and {_NO_TABLE}")
         classes = max(found.labels.classes for found in judged)
         interior = min(probes["label_noise"], _most_wrong(probes["signal"], classes))
-        excess, error = _excess(probes)
+        excess, error = excess_over_validation(probes)
         return cls(
             excess=excess,
             excess_error=error,
             interior=interior,
-            interior_error=standard_error(interior, probes["label_noise_rows"]),
+            interior_error=_standard_error(interior, probes["label_noise_rows"]),
             explained=_OVERLAP_AT_NO_SIGNAL * (1 - min(max(probes["signal"], 0.0), 1.0)) ** 2,
             conflicting=probes.get("conflicting_labels", 0.0),
             continuous=not all(summary.integral for summary in _inputs(record)),
@@ -165,7 +165,7 @@ class LabelAgreement:
         """Of images, sequences and ids only validation tells: they have no near neighbors."""
         if probes.get("validation_overlap", 0.0) > _FEW_COPIES:
             raise NotApplicable("validation rows stand in the training data, so are known by heart")
-        excess, error = _excess(probes, "pooled_")
+        excess, error = excess_over_validation(probes, "pooled_")
         return cls(
             excess=excess,
             excess_error=error,
@@ -268,17 +268,24 @@ def reads_ids(setup: Setup) -> bool:
     return any(layer.class_name == "Embedding" for layer in setup.model.layers)
 
 
-def _excess(probes: dict[str, float], kind: str = "") -> tuple[float | None, float]:
+def errors_kind(record: RunRecord) -> Literal["pooled_", ""]:
+    """Which simple models' errors tell: those on pooled features, or on the table as it is."""
+    told = reads_ids(Setup.from_record(record)) or "signal" not in record.probes
+    return "pooled_" if told and "pooled_fold_error" in record.probes else ""
+
+
+def excess_over_validation(probes: dict[str, float], kind: str = "") -> tuple[float | None, float]:
+    """By how much more unseen training labels are mistaken than validation labels, None without
+    these, and the standard error of that."""
     if f"{kind}validation_error" not in probes:
         return None, 0.0
     inside, outside = probes[f"{kind}fold_error"], probes[f"{kind}validation_error"]
     errors = (
-        standard_error(inside, probes["signal_rows"]),
-        standard_error(outside, probes[f"{kind}validation_error_rows"]),
+        _standard_error(inside, probes["signal_rows"]),
+        _standard_error(outside, probes[f"{kind}validation_error_rows"]),
     )
     return inside - outside, math.hypot(*errors)
 
 
-def standard_error(share: float, rows: float) -> float:
-    """Of a share measured on so many rows."""
+def _standard_error(share: float, rows: float) -> float:
     return math.sqrt(max(share * (1 - share), 1 / max(rows, 1)) / max(rows, 1))

@@ -73,6 +73,10 @@ class Setup:
             if any(not math.isfinite(weight.mean) for weight in layer.weights)
         )
 
+    def has_callback(self, class_name: str) -> bool:
+        """Whether a callback of that class takes part in the run."""
+        return any(callback.class_name == class_name for callback in self.fit.callbacks or ())
+
     @property
     def unread_inputs(self) -> list[str]:
         """Inputs of a functional model that no layer reads."""

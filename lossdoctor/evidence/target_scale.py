@@ -9,12 +9,11 @@ from typing import Self
 import numpy as np
 
 from lossdoctor.evidence._missing import NotApplicable
-from lossdoctor.evidence.outliers import MOST_FAR
+from lossdoctor.evidence.outliers import MOST_FAR, SQUARED
 from lossdoctor.evidence.output_head import Head, OutputHeads
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.record.run import LayerRecord, OptimizerRecord, RunRecord, TensorSummary
 
-SQUARED = frozenset({"mean_squared_error"})
 ABSOLUTE = frozenset({"mean_absolute_error", "huber", "log_cosh"})
 _UNBOUNDED = {"linear", "relu", "leaky_relu", "elu", "selu", "softplus", "gelu", "silu", None}
 _KEEPS_SCALE = {"Reshape", "Flatten", "Dropout", "Activation", "ReLU", "LeakyReLU", "Identity"}

@@ -96,7 +96,7 @@ def probe_data(
     classes = _classes(target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of degenerate folds; the user did not ask for these fits
-        expected = _without_far_values(target) if classes is None else _one_hot(classes)
+        expected = _expected(target, classes)
         predicted = _out_of_fold(_models(len(table)), table, expected)
         found["signal"] = _best_r2(expected, predicted)
         found["signal_rows"] = float(len(table))
@@ -116,11 +116,8 @@ def _flat_signal(flat: NDArray[Any], target: Floats) -> dict[str, float]:
     if len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return {}
     classes = _classes(target)
-    expected = _without_far_values(target) if classes is None else _one_hot(classes)
-    smooth = _smooth_models(len(table))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        predicted = _out_of_fold([*smooth, _forest(max_features=0.1)], table, expected)
+    expected, smooth = _expected(target, classes), _smooth_models(len(table))
+    predicted = _out_of_fold([*smooth, _forest(max_features=0.1)], table, expected)
     found = {"flat_signal": _best_r2(expected, predicted[: len(smooth)])}
     if classes is not None:
         errors = [float(np.mean(scores.argmax(axis=1) != classes)) for scores in predicted]
@@ -143,8 +140,9 @@ def _pooled_signal(tensors: Sequence[NDArray[Any]], target: Floats) -> dict[str,
         return {}
     classes = _classes(target)
     rarer = len(table) if classes is None else len(table) - np.bincount(classes).max()
+    expected = _expected(target, classes)
     return {
-        "pooled_signal": _without_warnings([_linear_model()], table, target),
+        "pooled_signal": _best_r2(expected, _out_of_fold([_linear_model()], table, expected)),
         "signal_rows": float(len(table)),
         "minority_rows": float(rarer),
     }
@@ -176,13 +174,9 @@ def _pooled_errors(
     return {f"pooled_{name}": value for name, value in errors.items()}
 
 
-def _without_warnings(models: Sequence[Any], table: Floats, target: Floats) -> float:
-    """The best out-of-fold R²; of degenerate folds nobody wants to hear."""
-    classes = _classes(target)
-    expected = _without_far_values(target) if classes is None else _one_hot(classes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _best_r2(expected, _out_of_fold(models, table, expected))
+def _expected(target: Floats, classes: NDArray[np.int64] | None) -> Floats:
+    """What a regression is fitted to: the classes' indicators, or the target itself."""
+    return _without_far_values(target) if classes is None else _one_hot(classes)
 
 
 def _target(targets: Sequence[NDArray[Any] | None]) -> Floats | None:
@@ -272,10 +266,12 @@ def _out_of_fold(models: Sequence[Any], table: Floats, target: Floats) -> list[F
     from sklearn.model_selection import KFold, cross_val_predict
 
     folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
-    return [
-        np.asarray(cross_val_predict(model, table, target, cv=folds), dtype=np.float64)
-        for model in models
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of degenerate folds; the user did not ask for these fits
+        return [
+            np.asarray(cross_val_predict(model, table, target, cv=folds), dtype=np.float64)
+            for model in models
+        ]
 
 
 def _best_r2(target: Floats, predictions: Sequence[Floats]) -> float:

@@ -344,9 +344,9 @@ class TargetPairing:
     chance_error_rate: float | None = None
     """Error rate of always answering the most frequent class."""
     r2: float | None = None
-    column_r2: tuple[float, ...] = ()
-    """Of each target column, where there are 2 to 16 of them that vary."""
     """Coefficient of determination, for continuous targets."""
+    column_r2: tuple[float, ...] = ()
+    """The same of each target column that varies, where there are 2 to 16 of them."""
     saturated_wrong: float | None = None
     """Share of examples predicted 0 or 1 to within 1e-6 and wrong."""
     predicted_classes: int | None = None

@@ -94,7 +94,7 @@ class Undertrained(Rule):
     ) -> Findings:
         if curve.non_finite is not None:
             raise NotApplicable("the loss stopped being finite")
-        if setup and any(c.class_name == "EarlyStopping" for c in setup.fit.callbacks or ()):
+        if setup and setup.has_callback("EarlyStopping"):
             raise NotApplicable("EarlyStopping decided when to end the run")
         if setup and setup.fit.epochs and len(curve.loss) < setup.fit.epochs:
             raise NotApplicable("the run was stopped before its last epoch")

@@ -32,6 +32,7 @@ _OPTIMIZER_ARGUMENTS = (
 )
 
 _ARRAYS = re.compile(r"^[^#\n]*\b[Xy](_val)?\b", re.MULTILINE)
+SCHEDULER = "LearningRateScheduler"
 _CHANGED_LAYER = """\
 lambda layer: type(layer).from_config(
         {**layer.get_config(), **changes.get(layer.name, {})}

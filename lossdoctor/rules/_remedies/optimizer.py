@@ -6,9 +6,8 @@ from typing import Any
 
 from lossdoctor.evidence.optimizer_use import OptimizerUse
 from lossdoctor.finding import Remedy
-from lossdoctor.rules._remedies.code import compile_code, without_callback
+from lossdoctor.rules._remedies.code import SCHEDULER, compile_code, without_callback
 
-_PLATEAU, _SCHEDULER = "ReduceLROnPlateau", "LearningRateScheduler"
 _USUAL_RATES = {"SGD": 0.01, "Adagrad": 0.01, "Adadelta": 1.0, "Lion": 1e-4}
 
 
@@ -23,20 +22,19 @@ def usual_rate(use: OptimizerUse) -> Remedy:
 
 def constant_rate(use: OptimizerUse) -> Remedy:
     """The schedule's peak, kept; where a callback lowers the rate, a more patient one."""
-    names = {callback.class_name for callback in use.setup.fit.callbacks or ()}
-    if use.optimizer.schedule is None and _PLATEAU in names:
+    if use.optimizer.schedule is None and use.lowered_on_plateaus:
         return Remedy(
             text="The loss was still falling when ReduceLROnPlateau cut the rate: look at its mode "
             "(an accuracy is to rise), let it watch a curve with less noise, for longer (patience "
             "of 5 to 10 epochs), with a min_delta far below the gains of an epoch and a factor of "
             "0.2 to 0.5. The code takes it out.",
-            code=without_callback(_PLATEAU),
+            code=without_callback("ReduceLROnPlateau"),
         )
     if use.optimizer.schedule is None:
         return Remedy(
             text="Take out what lowers the rate, or let it fall over the whole run: to a hundredth "
             "at its end, by epochs or steps as it is called.",
-            code=without_callback(_SCHEDULER) if _SCHEDULER in names else "",
+            code=without_callback(SCHEDULER) if use.setup.has_callback(SCHEDULER) else "",
         )
     return Remedy(
         text="Train at the schedule's own first rate, or stretch it to the length of the run "

@@ -7,7 +7,7 @@ from lossdoctor.evidence.rehearsal import RehearsedTraining
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.step_size import ProposedRate, StepSize, rounded
 from lossdoctor.finding import Remedy
-from lossdoctor.rules._remedies.code import compile_code, without_callback
+from lossdoctor.rules._remedies.code import SCHEDULER, compile_code, without_callback
 
 _CLIP = Remedy(
     text="If single batches still throw the run off at the lower rate, clip the gradients: a step "
@@ -16,7 +16,6 @@ _CLIP = Remedy(
 )
 
 _RAISED, _MOVES = 10.0, 1e-3
-_SCHEDULER = "LearningRateScheduler"
 ADADELTA = 1.0  # Zeiler (2012): steps are of the size of earlier ones, without any rate
 
 
@@ -31,11 +30,11 @@ def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
     """Lower the learning rate to a number derived from this run."""
     text = f"Lower the learning rate from {present:g} to {proposed.rate:g}: {_derived(proposed)}."
     code = set_rate(setup, proposed.rate)
-    if _scheduled(setup):
+    if setup.has_callback(SCHEDULER):
         text += (
-            f" The {_SCHEDULER} would set its own again: let it stay below that, or leave it out."
+            f" The {SCHEDULER} would set its own again: let it stay below that, or leave it out."
         )
-        code += "\n" + without_callback(_SCHEDULER)
+        code += "\n" + without_callback(SCHEDULER)
     return Remedy(text=text, code=code)
 
 
@@ -65,22 +64,24 @@ def _keep_first_rate(setup: Setup, sizes: StepSize) -> Remedy | None:
     first = float(sizes.learning_rate[0])
     by_schedule = bool(setup.optimizer and setup.optimizer.schedule)
     # A warm-up begins where hardly anything moves, and is to rise.
-    if not _raised(sizes) or sizes.first < _MOVES or not (_scheduled(setup) or by_schedule):
+    if (
+        not _raised(sizes)
+        or sizes.first < _MOVES
+        or not (setup.has_callback(SCHEDULER) or by_schedule)
+    ):
         return None
-    what = "a LearningRateScheduler" if _scheduled(setup) else "its schedule"
+    what = "a LearningRateScheduler" if setup.has_callback(SCHEDULER) else "its schedule"
     return Remedy(
         text=f"Take out what raises the rate: it began at {first:g}, and {what} brought it to "
         f"{sizes.present_rate:g}. If it was to fall, look at the schedule's sign.",
-        code=without_callback(_SCHEDULER) if _scheduled(setup) else set_rate(setup, first),
+        code=without_callback(SCHEDULER)
+        if setup.has_callback(SCHEDULER)
+        else set_rate(setup, first),
     )
 
 
 def _raised(sizes: StepSize) -> bool:
     return sizes.present_rate >= _RAISED * float(sizes.learning_rate[0])
-
-
-def _scheduled(setup: Setup) -> bool:
-    return any(callback.class_name == _SCHEDULER for callback in setup.fit.callbacks or ())
 
 
 def smaller_steps(setup: Setup, sizes: StepSize, curve: LossCurve) -> list[Remedy]:
