@@ -70,6 +70,17 @@ class OwnMetric(OwnLoss):
         return {"loss": self.average.result()}
 
 
+class CompiledStep(OwnMetric):
+    """Its train_step is a `tf.function`, which AutoGraph translates, and draws random numbers."""
+
+    @tf.function(reduce_retracing=True)
+    def train_step(self, data):
+        x, y = data
+        if tf.random.normal([]) > 100:
+            x = -x
+        return OwnMetric.train_step(self, (x, y))
+
+
 def step_by_hand(model, x, y):
     """One step of gradient descent without the optimizer; returns the loss."""
     with tf.GradientTape() as tape:

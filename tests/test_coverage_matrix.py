@@ -13,7 +13,14 @@ import tensorflow as tf
 from keras import layers
 
 from lossdoctor.callback import LossDoctor
-from tests.models import AddsLoss, OwnMetric, OwnStep, Subclassed, assert_same_variables
+from tests.models import (
+    AddsLoss,
+    CompiledStep,
+    OwnMetric,
+    OwnStep,
+    Subclassed,
+    assert_same_variables,
+)
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(5)
@@ -99,6 +106,7 @@ SETUPS = {
     "add_loss": {"model": lambda: stacked(layers.Dense(3), AddsLoss())},
     "own train_step with compute_loss": {"model": own(OwnStep)},
     "own train_step without compute_loss": {"model": own(OwnMetric), "missing": {"the loss"}},
+    "own train_step, a tf.function": {"model": own(CompiledStep), "missing": {"the loss"}},
     "LSTM": {"model": sequence(layers.LSTM)},
     "LSTM unrolled": {"model": sequence(layers.LSTM, unroll=True)},
     "GRU": {"model": sequence(layers.GRU)},

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 from lossdoctor.callback import LossDoctor
-from tests.models import AddsLoss, OwnLoss, OwnMetric, OwnStep, Subclassed
+from tests.models import AddsLoss, CompiledStep, OwnLoss, OwnMetric, OwnStep, Subclassed
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(1)
@@ -192,6 +192,7 @@ FAMILIES = {
         build=own(OwnMetric), compile={"steps_per_execution": 3}
     ),
     "train_step that logs a running mean": Family(build=own(OwnMetric)),
+    "train_step that is a tf.function": Family(build=own(CompiledStep)),
     "softmax": Family(
         build=classifier,
         y=CLASSES,

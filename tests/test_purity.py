@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from lossdoctor.callback import LossDoctor
-from tests.models import assert_same_variables
+from tests.models import CompiledStep, assert_same_variables
 
 pytestmark = pytest.mark.train
 RNG = np.random.default_rng(0)
@@ -119,6 +119,10 @@ def drawing():
     )
 
 
+def compiled_step():
+    return CompiledStep([keras.Input((8,)), Draws(), keras.layers.Dense(1, activation="sigmoid")])
+
+
 NEEDLESS = {"simple models"}
 """Fitted only beside runs that learned little."""
 SGD = {"optimizer": lambda: keras.optimizers.SGD(0.05, momentum=0.9)}
@@ -160,6 +164,7 @@ SETUPS = {
     "class_weight": {"fit": {"class_weight": {0: 1.0, 1: 3.0}}},
     "tf.data": {"data": dataset},
     "random numbers of NumPy and TensorFlow": {"model": drawing},
+    "train_step that is a tf.function": {"model": compiled_step, "missing": {"the loss"}},
     **{
         name: {"compile": {"optimizer": getattr(keras.optimizers, name)}}
         for name in (

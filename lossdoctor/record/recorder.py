@@ -27,6 +27,7 @@ from lossdoctor.record.gradients import beside, loss_scale, skips_steps
 from lossdoctor.record.head import traced_head
 from lossdoctor.record.logged_loss import LoggedLoss
 from lossdoctor.record.mirror import BatchMirror
+from lossdoctor.record.own_function import traced_by, tracing
 from lossdoctor.record.replay import Replay, replay
 from lossdoctor.record.replicas import replica, replicas, summed
 from lossdoctor.record.ring import Ring
@@ -211,6 +212,8 @@ class Recorder:
         return recorded
 
     def _recording_step(self, train_step: Callable[..., Any]) -> Callable[..., Any]:
+        if (traced := traced_by(train_step)) is not None:
+            return tracing(train_step, self._recording_step(traced))
         own = getattr(train_step, "__func__", None) is not keras.Model.train_step
         own_loss = own or type(self.model).compute_loss is not keras.Model.compute_loss
 
