@@ -234,6 +234,68 @@ def test_a_compiled_loss_that_the_step_leaves_alone_is_not_judged():
     assert not doctor.record.losses
 
 
+class AsDocumented(keras.Sequential):
+    """The train_step of Keras' guide: the compiled loss, applied by hand."""
+
+    def predicted(self, x):
+        return self(x, training=True)
+
+    def trained_on(self, loss):
+        return loss
+
+    def update(self, metric, loss, y, prediction):
+        metric.update_state(*([loss] if metric.name == "loss" else [y, prediction]))
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            prediction = self.predicted(x)
+            loss = self.trained_on(self.compute_loss(y=y, y_pred=prediction))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        for metric in self.metrics:
+            self.update(metric, loss, y, prediction)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class Adds(AsDocumented):
+    def trained_on(self, loss):
+        return loss + 3.0
+
+
+class Squashes(AsDocumented):
+    def predicted(self, x):
+        return tf.tanh(self(x, training=True))
+
+
+class Forgets(AsDocumented):
+    def update(self, metric, loss, y, prediction):
+        if metric.name != "loss":
+            super().update(metric, loss, y, prediction)
+
+
+@pytest.mark.parametrize(
+    ("cls", "rate", "loss", "rule"),
+    [
+        (AsDocumented, 0.01, "mse", None),
+        (AsDocumented, 1e-6, "mse", "low_learning_rate"),
+        (AsDocumented, 0.01, "binary_crossentropy", "missing_final_activation"),
+        (Adds, 1e-6, "mse", None),
+        (Squashes, 1e-6, "mse", None),
+        (Forgets, 0.01, "mse", "metric_task"),
+    ],
+)
+def test_a_step_that_trains_on_the_compiled_loss_is_judged_like_keras_own(cls, rate, loss, rule):
+    keras.utils.set_random_seed(0)
+    model = stacked(cls)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["mae"])
+    y = Y if loss == "mse" else (Y > 0).astype("float32")
+    doctor = fitted(model, X, y)
+    assert doctor.record.model.applies_compiled_loss is (cls is AsDocumented)
+    problems = doctor.report.problems
+    assert (problems[0].rule if problems else None) == rule
+
+
 def test_units_dead_from_the_start_are_named_without_compute_loss():
     keras.utils.set_random_seed(0)
     model = stacked(OwnLoss)

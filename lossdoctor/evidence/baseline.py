@@ -45,7 +45,7 @@ class Baseline:
             raise NotRecorded.of(
                 record, "the loss of the best constant prediction", "run with LossDoctor()"
             )
-        if record.model and (record.model.custom_train_step or record.model.custom_compute_loss):
+        if record.model and record.model.own_loss:
             raise NotApplicable(curve.unknown_meaning or "")
         if record.fit and (record.fit.class_weight or record.fit.sample_weight):
             raise NotApplicable("class or sample weights put the loss on a scale of their own")

@@ -349,10 +349,8 @@ def _unknown_meaning(record: RunRecord, logged: Floats) -> str | None:
         if np.any(logged[np.isfinite(logged)] < 0):
             return "the loss is negative: it is unknown how low it can go, and what a rise means"
         return None
-    if model.custom_train_step:
-        return "the model has its own train_step, so what its loss means is unknown"
-    if model.custom_compute_loss:
-        return "the model has its own compute_loss, so what its loss means is unknown"
+    if model.own_loss:
+        return f"the model has its own {model.own_loss}, so what its loss means is unknown"
     if not record.losses:
         return "no loss was compiled, so what the logged one means is unknown"
     custom = next((loss.name for loss in record.losses if loss.custom), None)

@@ -36,18 +36,21 @@ class MetricFit:
     """The compiled accuracies that do not fit, with the output they belong to.
 
     Of a history only `zero_epochs` is known: in how many epochs the accuracy was exactly 0, if it
-    was in all of them.
+    was in all of them. Of a step that logs a `stale_loss`, nothing else.
     """
 
     faults: tuple[tuple[MetricRecord, Judged, MetricFault], ...] = ()
     setup: Setup | None = None
     zero_epochs: int = 0
+    stale_loss: bool = False
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         if record.model is None:
             logged = LoggedAccuracy.from_record(record)
             return cls(zero_epochs=logged.epochs if logged.always_zero else 0)
+        if record.model.logs_stale_loss:
+            return cls(stale_loss=True)
         encoding = LabelEncoding.from_record(record)
         if record.metrics is None:
             raise NotRecorded.of(record, "the metrics", "run with LossDoctor()")

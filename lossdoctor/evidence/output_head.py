@@ -278,10 +278,10 @@ class OutputHeads:
         Raises:
             NotApplicable: If there is none, or the model computes its loss in its own way.
         """
-        if self.setup.model.custom_train_step or self.setup.model.custom_compute_loss:
+        if own := self.setup.model.own_loss:
             raise NotApplicable(
-                "the model computes its loss in its own train_step or compute_loss, so what it "
-                "asks of head and labels is not known"
+                f"the model computes its loss in its own {own}, so what it asks of head and "
+                "labels is not known"
             )
         known = tuple(head for head in self.heads if head.family is not None)
         if not known:

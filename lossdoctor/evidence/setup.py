@@ -48,8 +48,7 @@ class Setup:
         return (
             bool(self.losses)
             and not any(loss.custom for loss in self.losses)
-            and not self.model.custom_train_step
-            and not self.model.custom_compute_loss
+            and self.model.own_loss is None
         )
 
     def sides(self, data: str) -> list[str]:

@@ -32,7 +32,7 @@ class TargetCount:
     def from_record(cls, record: RunRecord) -> Self:
         setup = Setup.from_record(record)
         model, train = setup.model, record.train
-        if model.custom_train_step or model.custom_compute_loss:
+        if model.own_loss:
             raise NotApplicable("the model computes its loss in its own way")
         if train is None or not train.rows:
             raise NotRecorded("the data: pass x and y, or run with LossDoctor()")

@@ -18,10 +18,13 @@ class TrainingOutcome:
     `share` is 1 for a perfect fit and 0 for the best constant answer: 1 - error rate ÷ error rate
     of the most frequent class, or R², of the worst output; where predictions were not recorded,
     how far the loss fell from the constant baseline towards its floor. `measured_by` says which.
+    `dearer_than_constant`: whatever is decided right, the logged loss ends above that of a constant
+    answer, as where a few errors are made with absurd certainty.
     """
 
     share: float
     measured_by: str
+    dearer_than_constant: bool = False
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -41,12 +44,16 @@ class TrainingOutcome:
             [share_learned(pairing) for pairing in record.train.pairing] if record.train else []
         )
         known = [share for share in shares if share is not None]
-        if known and len(known) == len(shares):
-            return cls(share=min(known)[0], measured_by=min(known)[1])
+        paired = bool(known) and len(known) == len(shares)
         try:
-            return cls(share=1 - Baseline.from_record(record).end, measured_by="loss")
+            baseline = Baseline.from_record(record)
         except NotApplicable as reason:
+            if paired:
+                return cls(share=min(known)[0], measured_by=min(known)[1])
             raise NotRecorded(f"how the training went: {reason}") from reason
+        share, measured_by = min(known) if paired else (1 - baseline.end, "loss")
+        dearer = baseline.position(baseline.curve.end) > 1
+        return cls(share=share, measured_by=measured_by, dearer_than_constant=dearer)
 
     @property
     def sentence(self) -> str:

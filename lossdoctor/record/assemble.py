@@ -331,7 +331,9 @@ def _with_traced(model: ModelRecord, recorder: Recorder) -> ModelRecord:
         ]
     else:
         outputs = list(model.outputs)
+    as_built = len(heads) == len(outputs)
     for i, ((activation, inner, axis_size), _) in enumerate(heads[: len(outputs)]):
+        as_built &= outputs[i].activation in (None, activation)
         if outputs[i].activation is None and activation is not None:
             outputs[i] = dataclasses.replace(
                 outputs[i],
@@ -341,5 +343,10 @@ def _with_traced(model: ModelRecord, recorder: Recorder) -> ModelRecord:
                 softmax_axis_size=axis_size,
             )
     return dataclasses.replace(
-        model, outputs=tuple(outputs), compares_all_pairs=recorder.compares_all_pairs
+        model,
+        outputs=tuple(outputs),
+        compares_all_pairs=recorder.compares_all_pairs,
+        # What a step does to predictions before it judges them shows at the heads.
+        applies_compiled_loss=as_built and recorder.applies_compiled_loss,
+        logs_stale_loss=recorder.logs_stale_loss,
     )

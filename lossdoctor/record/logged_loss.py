@@ -53,15 +53,25 @@ class LoggedLoss:
 
     def of(self, logs: Any) -> Any | None:
         """The loss of the batch of the step that returned `logs`, a scalar; None where not told."""
+        value = self.value(logs)
+        loss = None if value is None else tf.convert_to_tensor(value)
+        return tf.reduce_mean(loss) if loss is not None and loss.dtype.is_floating else None
+
+    def value(self, logs: Any) -> Any | None:
+        """What the step logs as its loss, or gives the metric whose result that is."""
+        logged, metric = self._logged(logs)
+        if metric is None:
+            return logged
+        given = self._given.get(metric, {})
+        # One weight for all values leaves their mean as it is.
+        return given.get("values") if np.ndim(given.get("sample_weight", 0)) == 0 else None
+
+    def stale(self, logs: Any) -> bool:
+        """Whether the loss in `logs` is the result of a metric that the step never updates."""
+        _, metric = self._logged(logs)
+        return metric is not None and metric not in self._given
+
+    def _logged(self, logs: Any) -> tuple[Any | None, int | None]:
+        """The loss in `logs`, and which metric's result it is."""
         logged = logs.get("loss") if isinstance(logs, Mapping) else None
-        if logged is None:
-            return None
-        for value, metric in self._results:
-            if value is logged:
-                given = self._given.get(metric, {})
-                # One weight for all values leaves their mean as it is.
-                alike = np.ndim(given.get("sample_weight", 0)) == 0
-                known = "values" in given and alike
-                return tf.reduce_mean(tf.convert_to_tensor(given["values"])) if known else None
-        loss = tf.convert_to_tensor(logged)
-        return loss if loss.shape.rank == 0 and loss.dtype.is_floating else None
+        return logged, next((metric for value, metric in self._results if value is logged), None)

@@ -59,12 +59,14 @@ _Pairs = list[tuple[Any, Any]]
 class _Row:
     """What the step being traced on one replica has computed so far.
 
+    `judged` holds the targets and sample weights given to each `compute_loss`, and its value.
     `data` are the tensors of inputs, targets and predictions. `applied` holds the gradients given
     to the model's optimizer, each with its variable, then the learning rate and the loss scale;
     `applications` counts what all optimizers of the model were given.
     """
 
     loss: Any | None = None
+    judged: list[tuple[Any, Any, Any]] = dataclasses.field(default_factory=list)
     data: list[list[Any]] = dataclasses.field(default_factory=lambda: [[], [], []])
     applied: tuple[_Pairs, Any, Any | None] | None = None
     applications: int = 0
@@ -112,6 +114,10 @@ class Recorder:
         self.traced_shapes: list[tuple[int | None, ...]] = []
         self.compares_all_pairs = False
         """Whether a step of the user's own compares targets `(n,)` with predictions `(n, 1)`."""
+        self.applies_compiled_loss = False
+        """Whether a step of the user's own trains on the compiled loss as Keras' does."""
+        self.logs_stale_loss = False
+        """Whether a step of the user's own logs as its loss a metric that it never updates."""
         self.not_recorded: dict[str, str] = {}
         self.epoch = 0
         self.step = 0
@@ -206,6 +212,10 @@ class Recorder:
             with self._harmless("batch losses and data"):
                 names = ("x", "y", "y_pred", "sample_weight")
                 given = dict(zip(names, args)) | kwargs
+                if self._phase == "train":
+                    self._rows[replica()].judged.append(
+                        (given.get("y"), given.get("sample_weight"), loss)
+                    )
                 self._see_batch(loss, *(given.get(name) for name in names))
             return loss
 
@@ -233,6 +243,13 @@ class Recorder:
                 with self._harmless("the axes of the targets"):
                     targets = keras.utils.unpack_x_y_sample_weight(*args, **kwargs)[1]
                     self.compares_all_pairs = compares_all_pairs(targets, row.graph)
+            if own:
+                with self._harmless("what the logged loss is"):
+                    _, y, weight = keras.utils.unpack_x_y_sample_weight(*args, **kwargs)
+                    self.logs_stale_loss = logged.stale(logs)
+                    self.applies_compiled_loss = len(row.judged) == 1 and _same(
+                        row.judged[0], (y, weight, logged.value(logs))
+                    )
             with self._harmless("batch losses and data"):
                 if row.loss is None and replicas() == 1:
                     loss = logged.of(logs)
@@ -612,6 +629,12 @@ def _optimizers(model: keras.Model) -> list[Any]:
                 found[id(item)] = item
     found.pop(id(getattr(model.optimizer, "inner_optimizer", None)), None)
     return list(found.values())
+
+
+def _same(tensors: Any, others: Any) -> bool:
+    """Whether two nested structures hold the very same tensors."""
+    pairs = zip(keras.tree.flatten(tensors), keras.tree.flatten(others), strict=False)
+    return all(one is other for one, other in pairs)
 
 
 def _rescue(stream: DataStream, iterator: Any) -> None:

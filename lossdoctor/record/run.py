@@ -131,8 +131,20 @@ class ModelRecord:
     custom_compute_loss: bool = False
     compares_all_pairs: bool = False
     """One of these two combines targets `(n,)` with predictions `(n, 1)`, entry by entry."""
+    applies_compiled_loss: bool = False
+    """A `train_step` of the user's own trains on the compiled loss, and logs it."""
+    logs_stale_loss: bool = False
+    """A `train_step` of the user's own logs as its loss a metric that it never updates."""
     added_losses: int = 0
     """Number of tensors in `model.losses`: regularization penalties and `add_loss` terms."""
+
+    @property
+    def own_loss(self) -> str | None:
+        """The method by which the model computes a loss of its own; None where it trains on the
+        compiled one."""
+        if self.custom_compute_loss:
+            return "compute_loss"
+        return "train_step" if self.custom_train_step and not self.applies_compiled_loss else None
 
 
 @dataclass(frozen=True, kw_only=True)

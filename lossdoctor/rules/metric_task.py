@@ -13,18 +13,19 @@ from lossdoctor.rules._rule import Findings, Rule
 
 @dataclass(frozen=True, kw_only=True)
 class MetricTask(Rule):
-    """The accuracy does not measure what its name says.
+    """The logged accuracy, or loss, does not measure what its name says.
 
     **What it detects.** Accuracy on continuous targets; accuracy with labels -1 and 1; binary
     accuracy over one-hot rows of three or more classes; a sparse accuracy on rows and a
-    categorical one on class ids; accuracy that compares probabilities for equality.
+    categorical one on class ids; accuracy that compares probabilities for equality; a `train_step`
+    that logs a loss it never updates.
 
     **Why it matters.** The training may be sound and its number meaningless: 0.00 on a good
     regression, half of the truth with labels -1 and 1, 1 - 1/C for a model that answers 0
     everywhere. Decisions taken on that number (more epochs, another model) are wrong.
 
     **How it is measured.** From the class Keras resolves "accuracy" to for these shapes, the kind
-    of the labels and the width of the head.
+    of the labels and the width of the head; what is logged is looked up while the step is traced.
 
     **How to fix it.** An error in the target's own unit for regression (`mae`); "accuracy" as a
     string for classes, which Keras resolves by shape; for -1 and 1 the agreement of signs.
@@ -44,6 +45,13 @@ class MetricTask(Rule):
     def check(self, fit: MetricFit) -> Findings:
         if fit.zero_epochs:
             yield self._always_zero(fit.zero_epochs)
+        if fit.stale_loss:
+            yield self.finding(
+                "The loss that this run's train_step logs is the result of a metric that the step "
+                "never updates: it stays 0, whatever the model learns.",
+                title="Logged loss is never updated",
+                remedies=[Remedy(text=_UPDATE, code=_UPDATE_CODE)],
+            )
         for metric, judged, fault in fit.faults:
             labels = judged.labels
             inflated = fault is MetricFault.PER_ENTRY
@@ -113,4 +121,13 @@ def sign_accuracy(y_true, y_pred):
     y_true = keras.ops.cast(keras.ops.reshape(y_true, keras.ops.shape(y_pred)), y_pred.dtype)
     same = keras.ops.sign(y_true) == keras.ops.sign(y_pred)
     return keras.ops.mean(keras.ops.cast(same, "float32"), axis=-1)
+"""
+_UPDATE = "Update every metric in `train_step`, that of the loss with the loss."
+_UPDATE_CODE = """\
+# in train_step, before it returns its logs
+for metric in self.metrics:
+    if metric.name == "loss":
+        metric.update_state(loss)
+    else:
+        metric.update_state(y, y_pred)
 """

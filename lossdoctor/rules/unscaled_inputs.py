@@ -34,8 +34,8 @@ class UnscaledInputs(Rule):
 
     **When it is wrong.** When the inputs only look raw: a model that rescales in a `Lambda` or
     custom layer is left alone, and so are ids, one-hot columns, pretrained bodies, and the size of
-    what a linear head alone reads under Adam. A run that learned anyway, or a normalization that
-    divides the scale out again, makes it INFO.
+    what a linear head alone reads under Adam. A run that learned anyway (and whose loss ends below
+    a constant answer's), or a normalization that divides the scale out again, makes it INFO.
 
     **References.** LeCun, Bottou, Orr and Müller, Efficient BackProp (1998), section 4.3.
     """
@@ -130,7 +130,8 @@ class UnscaledInputs(Rule):
         faults: list[tuple[str, Measurement]],
         outcome: TrainingOutcome | None,
     ) -> tuple[Severity, str]:
-        if outcome is not None and outcome.share >= self.learned:
+        sound = outcome is not None and not outcome.dearer_than_constant
+        if outcome is not None and sound and outcome.share >= self.learned:
             return Severity.INFO, f" This run learned all the same: {outcome.sentence}."
         even = scaled.offset <= self.offset and scaled.unevenness <= self.unevenness
         if scaled.absorbed and even:

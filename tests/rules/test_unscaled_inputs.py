@@ -10,6 +10,7 @@ from tests.records import (
     config_record,
     dense,
     findings_of,
+    history,
     layer,
     learned,
     mlp,
@@ -148,6 +149,14 @@ def test_a_run_that_learned_anyway_makes_it_information():
     record = config_record(x=100 * X, y=Y, optimizer=ADAM)
     assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO
     assert findings_of(SLUG, learned(record, 0.7))[0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(("loss", "severity"), [(0.9, Severity.INFO), (1.5, Severity.WARNING)])
+def test_few_errors_of_absurd_certainty_are_not_learning(loss, severity):
+    record = config_record(x=1000 * X, y=Y, optimizer=ADAM, baseline=1.0)
+    logs = history(loss=np.full(20, loss))
+    (finding,) = findings_of(SLUG, dataclasses.replace(learned(record, 0.95), history=logs))
+    assert finding.severity is severity
 
 
 def test_remedies_standardize_divide_pixels_or_suggest_an_embedding():
