@@ -12,6 +12,8 @@ from lossdoctor.evidence.training_outcome import share_learned
 from lossdoctor.record.run import RunRecord
 
 _NO_BOTTOM = -1e6  # where a minimizer is after 25 steps on a loss that falls forever
+_RUNAWAY = -10.0
+"""A loss below zero by so many times its first epoch's follows that fall."""
 _WORSE = -0.5
 """Half as many errors again as the most frequent class makes, or an R² below this."""
 _NO_BETTER = 0.1
@@ -23,25 +25,30 @@ class Misdirection:
     """A loss of the user's own that a constant answer brings below that of perfect predictions.
 
     `end` is where training brought it, if that made the answers no better than a constant or worse;
-    None where constants bring it down without bound.
+    None where constants bring it down without bound. `perfect` is None where the head answers
+    something else than the targets, as several quantiles.
     """
 
     name: str
     constant: float
-    perfect: float
+    perfect: float | None
     end: float | None
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
         pairing = record.train.pairing if record.train else ()
         outcome = share_learned(pairing[0]) if len(pairing) == 1 else None
-        last = 0.0
+        first = last = 0.0
         with contextlib.suppress(NotApplicable, IndexError):
-            last = float(LossCurve.from_record(record).loss[-1])
+            first, last = (float(LossCurve.from_record(record).loss[i]) for i in (0, -1))
         share = 0.0 if outcome is None else outcome[0]
         outputs = record.model.outputs if record.model else ()
         for loss, output in zip(record.losses, outputs):
             constant, perfect = loss.baseline, loss.floor
+            falls = loss.custom and constant is not None and constant < _NO_BOTTOM
+            if falls and perfect is None and last < _RUNAWAY * abs(first):
+                assert constant is not None
+                return cls(name=loss.name, constant=constant, perfect=None, end=None)
             # What a head without a known range never answers, a distance below 0, is no constant.
             if not loss.prefers_constants or output.activation is None:
                 continue

@@ -42,6 +42,8 @@ class Signal:
     """The inputs are images or sequences, flattened: simple models may miss what is in them."""
     pooled: bool = False
     """The inputs are images, sequences or ids, looked at wherever in them something stands."""
+    ordered: bool = False
+    """They are sequences or ids, whose order may tell what counts and responses do not."""
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -60,6 +62,7 @@ class Signal:
                 minority=int(probes.get("minority_rows", probes["signal_rows"])),
                 discrete=False,
                 pooled=True,
+                ordered=all(len(summary.shape) < 3 for summary in _inputs(record)),
             )
         _require_table(record)
         if "flat_signal" in record.probes:

@@ -72,7 +72,11 @@ def _repeated(train: DataRecord) -> int | None:
     # Narrow rows, such as ten doses that were tried a hundred times each, are alike by right.
     wide = math.prod(size or 1 for size in summary.shape) >= _WIDE
     alike = all(other.duplicate_fraction > 0.5 for other in train.inputs)
-    return different if wide and alike and different <= 1.5 * train.batch_size else None
+    # Of the same rows the targets are the same, too: states that were tried often bring new ones.
+    most = 1.5 * train.batch_size
+    entries = (math.prod(n or 1 for n in target.shape) for target in train.targets)
+    new = any(target.distinct > most * size for target, size in zip(train.targets, entries))
+    return different if wide and alike and different <= most and not new else None
 
 
 def _per_class(record: RunRecord, rows: int) -> float | None:

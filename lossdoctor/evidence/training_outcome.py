@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from lossdoctor.evidence._missing import NotApplicable, NotRecorded
-from lossdoctor.evidence.baseline import Baseline
+from lossdoctor.evidence.baseline import Baseline, gain_ahead
 from lossdoctor.record.run import RunRecord, TargetPairing
+
+_SIGNIFICANCE = 0.01
+_GAIN = 0.08
+"""As in `undertrained`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +23,14 @@ class TrainingOutcome:
     of the most frequent class, or R², of the worst output; where predictions were not recorded,
     how far the loss fell from the constant baseline towards its floor. `measured_by` says which.
     `dearer_than_constant`: whatever is decided right, the logged loss ends above that of a constant
-    answer, as where a few errors are made with absurd certainty.
+    answer, as where a few errors are made with absurd certainty. `falling`: it still fell at the
+    end, so fast that half as many epochs again would gain a twelfth of that constant's.
     """
 
     share: float
     measured_by: str
     dearer_than_constant: bool = False
+    falling: bool = False
 
     @classmethod
     def from_record(cls, record: RunRecord) -> Self:
@@ -52,8 +58,14 @@ class TrainingOutcome:
                 return cls(share=min(known)[0], measured_by=min(known)[1])
             raise NotRecorded(f"how the training went: {reason}") from reason
         share, measured_by = min(known) if paired else (1 - baseline.end, "loss")
-        dearer = baseline.position(baseline.curve.end) > 1
-        return cls(share=share, measured_by=measured_by, dearer_than_constant=dearer)
+        curve = baseline.curve
+        falls = curve.tail.falls(_SIGNIFICANCE)
+        return cls(
+            share=share,
+            measured_by=measured_by,
+            dearer_than_constant=baseline.position(curve.end) > 1,
+            falling=falls and gain_ahead(curve, baseline) > _GAIN,
+        )
 
     @property
     def sentence(self) -> str:

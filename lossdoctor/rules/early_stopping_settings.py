@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from lossdoctor.evidence.baseline import LossScale
 from lossdoctor.evidence.early_stopping import EarlyStopping
 from lossdoctor.evidence.loss_curve import LossCurve
+from lossdoctor.evidence.simple_models import SimpleModels
+from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Finding, Measurement, Onset, Remedy, Severity, Stage
 from lossdoctor.rules._rule import Findings, Rule, threshold
 
@@ -30,7 +32,8 @@ class EarlyStoppingSettings(Rule):
     **How to fix it.** A patience of a tenth of the planned epochs, at least 10, with
     `restore_best_weights=True`, on a value that is logged.
 
-    **When it is wrong.** A short patience that happened to stop a finished run is left alone.
+    **When it is wrong.** A short patience that happened to stop a finished run is left alone, and
+    so is one that ended a run which fits its targets as well as simple models predict them.
 
     **References.** Prechelt, Early Stopping - But When? (1998).
     """
@@ -59,7 +62,14 @@ class EarlyStoppingSettings(Rule):
         source="as for overfitting",
     )
 
-    def check(self, stopping: EarlyStopping, curve: LossCurve, scale: LossScale | None) -> Findings:
+    def check(
+        self,
+        stopping: EarlyStopping,
+        curve: LossCurve,
+        scale: LossScale | None,
+        outcome: TrainingOutcome | None,
+        simple: SimpleModels | None,
+    ) -> Findings:
         if not stopping.logged:
             yield self._found(
                 f"EarlyStopping monitors '{stopping.monitor}', which no epoch logs (there are "
@@ -84,7 +94,8 @@ class EarlyStoppingSettings(Rule):
         if not stopping.stopped or scale is None:
             return
         ran = stopping.completed / max(1, stopping.planned or 1)
-        unfinished = scale.end > UNFINISHED
+        done = outcome is not None and simple is not None and outcome.share >= simple.signal
+        unfinished = scale.end > UNFINISHED and not done
         if stopping.patience < self.patience and ran < self.completed and unfinished:
             yield self._found(
                 f"After {stopping.final_pause} epoch{'s' * (stopping.final_pause != 1)} without "

@@ -96,22 +96,23 @@ class NegativeLoss(Rule):
             )
 
     def _misdirected(self, loss: Misdirection) -> Finding:
-        costs = [Measurement(name="perfect predictions", value=loss.perfect)]
         if loss.end is None:
             title = "A loss without a lowest value"
             found = f"A constant prediction brings your loss '{loss.name}' to {loss.constant:.2g}"
-            why = "and on", "for being large (or small), not for being right"
-            costs.insert(0, Measurement(name="best constant", value=loss.constant))
+            why = " and on", "for being large (or small), not for being right"
+            costs = {"best constant": loss.constant, "perfect predictions": loss.perfect}
         else:
             title = "A loss that rewards wrong predictions"
             found = f"Your loss '{loss.name}' fell to {loss.end:.4g}"
-            why = "while the answers became no better than a constant one", "for being wrong"
-            costs.insert(0, Measurement(name="last loss", value=loss.end))
+            why = " while the answers became no better than a constant one", "for being wrong"
+            costs = {"last loss": loss.end, "perfect predictions": loss.perfect}
+        known = {name: cost for name, cost in costs.items() if cost is not None}
+        if loss.perfect is not None:
+            found += f"{why[0]}, predictions equal to the targets bring it to {loss.perfect:.4g}"
         return self.finding(
-            f"{found} {why[0]}, predictions equal to the targets bring it to {loss.perfect:.4g}: "
-            f"it rewards predictions {why[1]}.",
+            f"{found}: it rewards predictions {why[1]}.",
             title=title,
-            measurements=costs,
+            measurements=[Measurement(name=name, value=cost) for name, cost in known.items()],
             remedies=[
                 Remedy(
                     text=f"Let '{loss.name}' grow with every distance from the target: squared or "

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence.label_encoding import Judged, LabelEncoding
 from lossdoctor.evidence.output_head import CROSS_ENTROPIES, Head, LossFamily, OutputHeads
+from lossdoctor.evidence.setup import Setup
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
+from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._effects import STUCK
+from lossdoctor.rules._remedies.architecture import change_layers
+from lossdoctor.rules._remedies.code import Code
 from lossdoctor.rules._remedies.labels import Contract, agree, contract_code, fitting
 from lossdoctor.rules._rule import Findings, Rule
 
@@ -14,7 +18,8 @@ from lossdoctor.rules._rule import Findings, Rule
 class SingleUnitSoftmax(Rule):
     """A softmax over a single unit: every prediction is exactly 1.
 
-    **What it detects.** A head whose softmax normalizes over an axis of size 1.
+    **What it detects.** A head, or a hidden layer such as attention's scores, whose softmax
+    normalizes over an axis of size 1.
 
     **Why it matters.** Softmax divides each entry by the sum of all entries; with one entry the
     answer is 1 for every input, whatever the weights. In Keras 3 `binary_crossentropy` reads the
@@ -28,7 +33,8 @@ class SingleUnitSoftmax(Rule):
     **How to fix it.** One unit with a sigmoid for two classes, a linear unit for regression, or as
     many units as classes.
 
-    **When it is wrong.** Never: the output is constant by construction.
+    **When it is wrong.** Never: the output is constant by construction. What the rest of the model
+    learns around a hidden one is another matter, so that is a warning.
 
     **References.** Goodfellow, Bengio and Courville, Deep Learning (2016), section 6.2.2.3.
     Measured on Keras 3.15.1: `tests/test_keras_facts.py`.
@@ -52,18 +58,47 @@ class SingleUnitSoftmax(Rule):
                 yield self.finding(
                     f"The softmax of {head.label} normalizes over 1 unit, so `predict` returns 1.0 "
                     f"for every example{_consequence(head)}.",
-                    measurements=[
-                        Measurement(
-                            name="softmax axis size",
-                            value=1,
-                            unit="units",
-                            threshold=2,
-                            fires="below",
-                        )
-                    ],
+                    measurements=[_size_one()],
                     layers=head.layer_names,
                     remedies=[_proper_head(outputs, head, judged.get(head.index))],
                 )
+        heads = {name for head in outputs.heads for name in head.layer_names}
+        for layer in outputs.setup.model.layers:
+            if layer.name not in heads and _is_hidden_one(layer):
+                yield self.finding(
+                    f"The softmax of hidden layer '{layer.name}' normalizes over 1 unit: it puts "
+                    "out 1.0 for whatever it reads, and what leads to it alone never learns.",
+                    severity=Severity.WARNING,
+                    measurements=[_size_one()],
+                    layers=[layer.name],
+                    remedies=[_between_positions(outputs.setup, layer)],
+                )
+
+
+def _size_one() -> Measurement:
+    return Measurement(name="softmax axis size", value=1, unit="units", threshold=2, fires="below")
+
+
+def _is_hidden_one(layer: LayerRecord) -> bool:
+    width = layer.units if layer.output_shape is None else layer.output_shape[-1]
+    last = layer.config.get("axis", -1) == -1
+    return width == 1 and last and layer.activation == "softmax" and layer.class_name in _PLAIN
+
+
+def _between_positions(setup: Setup, layer: LayerRecord) -> Remedy:
+    if len(layer.output_shape or ()) < 3:
+        return Remedy(
+            text="A single gate between 0 and 1 is a sigmoid.",
+            code=change_layers(setup, {layer.name: {"activation": "sigmoid"}}),
+        )
+    function, change = _OVER_POSITIONS, {"activation": Code("over_positions")}
+    if layer.class_name == "Softmax":
+        function, change = "", {"axis": Code("1")}
+    code = change_layers(setup, {layer.name: change})
+    return Remedy(
+        text="Weights of positions compete with one another: normalize over the axis of positions.",
+        code=function + code if code else "",
+    )
 
 
 def _consequence(head: Head) -> str:
@@ -104,3 +139,10 @@ _WHY = {
     "softplus": "a rate needs an output that is always positive",
     "tanh": "labels -1 and 1 need an output that reaches both",
 }
+_PLAIN = {"Activation", "Conv1D", "Conv2D", "Dense", "Softmax"}
+_OVER_POSITIONS = """\
+def over_positions(scores):
+    return keras.ops.softmax(scores, axis=1)
+
+
+"""

@@ -120,6 +120,7 @@ class SmallBatchNormalization(Rule):
         return self.finding(
             f"The moving statistics of {listed(names)}, which inference uses, will still consist "
             f"to {weight:.0%} of their start of 0 and 1 when the run ends.",
+            title="Moving statistics that do not settle",
             severity=_severity(learned, hopeless=False),
             measurements=[self.measure("unsettled", weight)],
             layers=names,

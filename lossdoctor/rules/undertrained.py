@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
-from lossdoctor.evidence.baseline import LossScale
+from lossdoctor.evidence.baseline import LossScale, gain_ahead
 from lossdoctor.evidence.generalization import Generalization
 from lossdoctor.evidence.loss_curve import LossCurve
 from lossdoctor.evidence.setup import Setup
@@ -102,7 +101,7 @@ class Undertrained(Rule):
             return
         if validation is not None and validation.since_best.rises(SIGNIFICANCE):
             return
-        gain = _gain(curve.gain_ahead / scale.value, scale.end)
+        gain = gain_ahead(curve, scale)
         cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
         # A longer run shows by its trend whether the loss was still on its way down.
         high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
@@ -134,12 +133,6 @@ class Undertrained(Rule):
             measurements=[*measurements, Measurement(name="remaining", value=scale.end)],
             remedies=remedies,
         )
-
-
-def _gain(linear: float, remaining: float) -> float:
-    """A straight line overshoots the floor; a loss that decays at its slope nears it."""
-    decaying = -math.expm1(-max(linear, 0.0) / remaining) if remaining > 0 else 0.0
-    return min(linear, remaining * max(0.5, decaying))
 
 
 def _faster(setup: Setup | None, sizes: StepSize | None) -> list[Remedy]:

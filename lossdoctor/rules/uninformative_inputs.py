@@ -84,6 +84,8 @@ class UninformativeInputs(Rule):
             raise NotApplicable("discrete patterns can hide a rule from simple models")
         judged = outcome or (training if signal.flat else None)
         learned = judged is not None and judged.share >= self.validation
+        if signal.ordered and outcome is None and training is None:
+            raise NotApplicable("of sequences and ids simple models alone say nothing")
         if signal.flat and (judged is None or sizes is None or sizes.travel < _TRIED):
             raise NotApplicable("of images and sequences simple models alone say nothing")
         if signal.pooled and outcome is None and training and training.share >= _LEARNED:

@@ -38,7 +38,7 @@ class UnscaledTargets(Rule):
 
     **When it is wrong.** Where the head rescales (a `Rescaling` layer, a bias that starts at the
     mean) the rule is silent; so it is under logarithmic and relative losses. A run that fits its
-    targets anyway makes it INFO.
+    targets anyway makes it INFO, unless it ended while its loss was still on the way down to them.
 
     **References.** Bishop, Neural Networks for Pattern Recognition (1995), section 8.2.
     """
@@ -105,7 +105,8 @@ class UnscaledTargets(Rule):
                 severity = Severity.INFO
                 text += "; with so small steps standardized targets would be out of reach as well"
             unheard = target.disparity > self.disparity and target.worst_r2 < self.learned
-            if outcome is not None and outcome.share >= self.learned and not unheard:
+            learned = outcome is not None and outcome.share >= self.learned
+            if outcome is not None and learned and not outcome.falling and not unheard:
                 severity = Severity.INFO
                 text += f"; this run learned all the same: {outcome.sentence}"
             yield self.finding(

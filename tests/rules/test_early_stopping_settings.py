@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lossdoctor.record.run import CallbackRecord, FitRecord
+from lossdoctor.record.run import CallbackRecord, DataRecord, FitRecord, TargetPairing
 from tests.records import findings_of, outcome_of, trained
 
 SLUG = "early_stopping_settings"
@@ -23,6 +23,14 @@ def test_fires_where_noise_ended_the_run():
     (finding,) = findings_of(SLUG, IMPATIENT)
     assert "ended at epoch 3 of 100" in finding.message
     assert "patience=10" in finding.remedies[0].code
+
+
+@pytest.mark.parametrize(("signal", "fires"), [(0.1, False), (0.5, True)])
+def test_silent_where_simple_models_find_no_more_than_the_run(signal, fires):
+    pairing = (TargetPairing(output=0, rows=100, r2=0.13),)
+    train = DataRecord(rows=500, pairing=pairing)
+    run = dataclasses.replace(IMPATIENT, probes={"signal": signal}, train=train)
+    assert bool(findings_of(SLUG, run)) is fires
 
 
 def test_fires_where_the_monitor_is_never_logged():

@@ -77,6 +77,14 @@ def test_a_loss_of_ones_own_that_any_constant_beats(r2):
     assert len(findings_of(SLUG, before)) == 1
 
 
+@pytest.mark.parametrize(("last", "expected"), [(-3.0, 1), (-0.3, 0)])
+def test_a_bottomless_loss_of_quantiles_is_known_by_its_fall(last, expected):
+    """Predictions equal to the targets cannot be tried where the head answers several numbers."""
+    record = own_loss(-1e10, floor=None)
+    history = dataclasses.replace(record.history, logs={"loss": np.array([-0.2, last])})
+    assert len(findings_of(SLUG, dataclasses.replace(record, history=history))) == expected
+
+
 def test_a_loss_of_ones_own_that_falls_as_the_answers_get_worse():
     (finding,) = findings_of(SLUG, own_loss(-10.0, r2=-3.0))
     assert finding.severity is Severity.ERROR

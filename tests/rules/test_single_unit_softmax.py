@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lossdoctor.finding import Severity
 from lossdoctor.record.run import LossRecord, RunRecord
-from tests.records import config_record, findings_of, mlp, outcome_of
+from tests.records import chain, config_record, dense, findings_of, mlp, outcome_of
 
 LABELS = np.array([0, 1] * 50)
 CONTINUOUS = np.linspace(-1, 1, 100)
@@ -51,6 +53,21 @@ def test_fires_under_a_loss_of_its_own_and_without_labels():
     ):
         (finding,) = findings_of("single_unit_softmax", record)
         assert '"activation": "sigmoid"' in finding.remedies[0].code
+
+
+@pytest.mark.parametrize(("steps", "code"), [((30,), "axis=1"), ((), '"activation": "sigmoid"')])
+def test_a_hidden_softmax_over_one_unit_is_found_wherever_it_stands(steps, code):
+    scores = dense("scores", 1, 8, activation="softmax")
+    shape = (None, *steps, 1)
+    scores = dataclasses.replace(scores, output_shape=shape, input_shape=(None, *steps, 8))
+    record = config_record(model=chain(scores, dense("head", 1, 1)), y=CONTINUOUS)
+    (finding,) = findings_of("single_unit_softmax", record)
+    assert finding.severity is Severity.WARNING
+    assert finding.layers == ("scores",)
+    assert code in finding.remedies[0].code
+    wide = dataclasses.replace(scores, output_shape=(None, *steps, 4), config={"units": 4})
+    record = config_record(model=chain(wide, dense("head", 1, 4)), y=CONTINUOUS)
+    assert not findings_of("single_unit_softmax", record)
 
 
 def test_silent_on_two_units_and_on_a_sigmoid():

@@ -76,4 +76,8 @@ def test_repeated_data_and_narrow_tables_are_no_repeated_batch():
     assert not findings_of(SLUG, read(np.tile(X[:200], (5, 1))))
     doses = np.repeat(np.arange(10.0), 100)[:, None]
     assert not findings_of(SLUG, read(doses))
+    states = read(np.tile(X[:32], (31, 1)))
+    returns = config_record(y=np.random.default_rng(1).normal(size=992)).train.targets
+    states = dataclasses.replace(states, train=dataclasses.replace(states.train, targets=returns))
+    assert not findings_of(SLUG, states)
     assert not findings_of(SLUG, read(X))

@@ -45,9 +45,9 @@ def test_a_model_that_predicts_validation_rows_disproves_it():
         assert len(findings_of(SLUG, proved)) == count
 
 
-def pooled(signal, flat=-0.01, **fields):
+def pooled(signal, flat=-0.01, x=X[:, :, None, None], **fields):
     probes = {"pooled_signal": signal, "flat_signal": flat, "signal_rows": 300.0}
-    return config_record(x=X, y=X[:, 0], probes=probes, **fields)
+    return config_record(x=x, y=X[:, 0], probes=probes, **fields)
 
 
 def test_images_and_sequences_are_judged_by_pooled_features():
@@ -55,6 +55,14 @@ def test_images_and_sequences_are_judged_by_pooled_features():
     assert "pooled over positions" in finding.message
     assert findings_of(SLUG, pooled(0.041)) == ()
     assert findings_of(SLUG, pooled(-0.01, flat=0.2)) == ()
+
+
+def test_of_sequences_only_a_run_can_tell():
+    untried = pooled(-0.01, x=X[:, :, None])
+    assert "simple models alone say nothing" in outcome_of(SLUG, untried).reason
+    pairing = (TargetPairing(output=0, rows=300, r2=0.1),)
+    train = dataclasses.replace(untried.train, pairing=pairing)
+    assert len(findings_of(SLUG, dataclasses.replace(untried, source="run", train=train))) == 1
 
 
 def test_what_was_learned_by_heart_is_left_alone_where_nothing_is_held_out():

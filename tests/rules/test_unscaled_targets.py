@@ -10,6 +10,7 @@ from tests.records import (
     config_record,
     dense,
     findings_of,
+    history,
     layer,
     mlp,
     outcome_of,
@@ -162,6 +163,16 @@ def test_a_run_that_fits_anyway_makes_it_information():
         train = dataclasses.replace(base.train, pairing=(TargetPairing(output=0, rows=9, r2=r2),))
         (finding,) = findings_of(SLUG, run_record(base, train=train))
         assert finding.severity is severity
+
+
+@pytest.mark.parametrize(("last", "severity"), [(0.5, Severity.WARNING), (0.99, Severity.INFO)])
+def test_a_run_that_ended_on_its_way_down_to_them_does_not(last, severity):
+    base = record(330 + 140 * Z, optimizer=ADAM, fit=FitRecord(epochs=12, batch_size=32))
+    train = dataclasses.replace(base.train, pairing=(TargetPairing(output=0, rows=9, r2=0.84),))
+    losses = (dataclasses.replace(base.losses[0], baseline=19600.0, floor=0.0),)
+    logs = history(loss=19600 * 0.3 * np.linspace(1 / last, 1, 24))
+    (finding,) = findings_of(SLUG, run_record(base, train=train, losses=losses, history=logs))
+    assert finding.severity is severity
 
 
 def test_a_column_nobody_heard_is_no_fit():
