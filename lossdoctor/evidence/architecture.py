@@ -30,7 +30,19 @@ RANDOM = frozenset(
     {"Dropout", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization"}
     | {f"SpatialDropout{rank}D" for rank in (1, 2, 3)}
 )
+BY_RANGE = frozenset(
+    {"AugMix", "RandAugment", "RandomBrightness", "RandomColorJitter", "RandomErasing"}
+    | {"RandomInvert", "RandomPosterization", "Solarization"}
+)
+"""Augmentation that adds, or counts from the end of, the range it is set for."""
+AUGMENTATION = BY_RANGE | {
+    *("CenterCrop", "MixUp", "RandomColorDegeneration", "RandomContrast", "RandomCrop"),
+    *("RandomElasticTransform", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue"),
+    *("RandomPerspective", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear"),
+    *("RandomTranslation", "RandomZoom", "Resizing"),
+}
 _MERGES = frozenset({"Add", "Subtract", "Average", "Concatenate"})
+_PASSED = RESHAPING | RANDOM | AUGMENTATION | {"Concatenate"}
 _AVERAGES = frozenset(
     f"{kind}Pooling{rank}D" for kind in ("Average", "GlobalAverage") for rank in (1, 2, 3)
 )
@@ -213,7 +225,8 @@ class Architecture:
         return layer.class_name not in _MERGES or index in self._linear_of_inputs
 
     def met_first(self, index: int) -> tuple[int, ...]:
-        """The first layers on the way from layer `index` that do more than reshape or drop."""
+        """The first layers on the way from layer `index` that do more than reshape, drop or
+        augment."""
         found: list[int] = []
         seen = {index}
         pending = list(self.readers[index])
@@ -223,10 +236,21 @@ class Architecture:
                 continue
             seen.add(reader)
             layer = self.layers[reader]
-            if not layer.custom and layer.class_name in RESHAPING | RANDOM | {"Concatenate"}:
+            if not layer.custom and layer.class_name in _PASSED:
                 pending += self.readers[reader]
             else:
                 found.append(reader)
+        return tuple(found)
+
+    def augmented_by_range(self, index: int) -> tuple[LayerRecord, ...]:
+        """The augmentation that reads what layer `index` puts out, set for a range of values."""
+        found: list[LayerRecord] = []
+        pending = list(self.readers[index])
+        for reader in pending:
+            layer = self.layers[reader]
+            if not layer.custom and layer.class_name in _PASSED:
+                found += [layer] if layer.class_name in BY_RANGE else []
+                pending += [r for r in self.readers[reader] if r not in pending]
         return tuple(found)
 
     def normalized_behind(self, index: int) -> bool:

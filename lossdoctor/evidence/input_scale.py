@@ -27,6 +27,29 @@ _INDEXING = {
 }
 _PROPORTIONAL = {"SGD"}
 _NEARLY_THE_SAME = 10.0
+_BYTES = (0, 255)
+_MISSET = 30.0
+"""Pixels in [0, 1] stand 255 below what augmentation expects, standardized ones about 100."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissetRange:
+    """An augmentation set for values up to `expected` that reads values from `low` to `high`."""
+
+    layer: LayerRecord
+    expected: float
+    low: float
+    high: float
+
+    @property
+    def reached(self) -> float:
+        """The largest size of a value."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def times(self) -> float:
+        """How many times larger one of the ranges is than the other."""
+        return max(_ratio(self.expected, self.reached), _ratio(self.reached, self.expected))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +75,7 @@ class ScaledInput:
         absorbed: A normalization behind the first layers divides the scale out again.
         size_is_harmless: Only linear outputs read it, with steps that do not grow with it: larger
             inputs then only want smaller weights.
+        misset: An augmentation on its way that is set for another range of values.
     """
 
     index: int
@@ -69,6 +93,7 @@ class ScaledInput:
     curvature_step: float | None
     absorbed: bool
     size_is_harmless: bool
+    misset: MissetRange | None = None
 
     @property
     def largest_name(self) -> str:
@@ -141,7 +166,7 @@ def _scaled(
     pretrained: bool,
     random: frozenset[str],
 ) -> ScaledInput:
-    gain, shift, readers = _first_readers(architecture, setup.model.inputs[index])
+    gain, shift, readers, misset = _first_readers(architecture, setup.model.inputs[index], summary)
     layers = [architecture.layers[reader] for reader in readers]
     mean, std, scale = _feature_scales(summary, gain, shift)
     largest = int(np.argmax(scale))
@@ -167,20 +192,30 @@ def _scaled(
         curvature_step=curvature_step,
         absorbed=bool(readers) and all(architecture.normalized_behind(r) for r in readers),
         size_is_harmless=curvature_step is None and heads.issuperset(readers),
+        misset=misset,
     )
 
 
-def _first_readers(architecture: Architecture, source: int) -> tuple[float, float, tuple[int, ...]]:
-    """Follow the input through plain `Rescaling` layers: (gain, shift, what it meets then)."""
+def _first_readers(
+    architecture: Architecture, source: int, summary: TensorSummary
+) -> tuple[float, float, tuple[int, ...], MissetRange | None]:
+    """Follow the input through plain `Rescaling` layers: (gain, shift, what it meets then, and
+    which augmentation on its way is set for other values)."""
     gain, shift = 1.0, 0.0
+    misset: MissetRange | None = None
     while True:
+        low, high = sorted((gain * summary.min + shift, gain * summary.max + shift))
+        for layer in architecture.augmented_by_range(source):
+            expected = max(map(abs, layer.config.get("value_range") or _BYTES))
+            found = MissetRange(layer=layer, expected=expected, low=low, high=high)
+            misset = found if misset is None and found.times > _MISSET else misset
         readers = architecture.met_first(source)
-        layer = architecture.layers[readers[0]] if len(readers) == 1 else None
-        if layer is None or layer.class_name != "Rescaling" or layer.custom:
-            return gain, shift, readers
-        scale, offset = layer.config.get("scale"), layer.config.get("offset", 0.0)
+        met = architecture.layers[readers[0]] if len(readers) == 1 else None
+        if met is None or met.class_name != "Rescaling" or met.custom:
+            return gain, shift, readers, misset
+        scale, offset = met.config.get("scale"), met.config.get("offset", 0.0)
         if not isinstance(scale, (int, float)) or not isinstance(offset, (int, float)):
-            return gain, shift, readers
+            return gain, shift, readers, misset
         gain, shift, source = gain * scale, shift * scale + offset, readers[0]
 
 

@@ -19,7 +19,7 @@ class UnscaledInputs(Rule):
     """The inputs are far from the scale the initial weights are made for.
 
     **What it detects.** Inputs that are large, tiny, far off center or uneven in scale where the
-    first layer of weights meets them.
+    first layer of weights meets them, or outside the range an augmentation is set for.
 
     **Why it matters.** Initializers assume inputs around 1. The gradient of the first kernel grows
     with the inputs and its curvature with their square, so SGD overshoots, tanh and sigmoid
@@ -99,12 +99,16 @@ class UnscaledInputs(Rule):
                 yield self.finding(
                     f"The inputs {text}{where}.{sentence}",
                     severity=severity,
+                    title="Augmentation for another range of values" if scaled.misset else None,
                     measurements=[measured for _, measured in faults],
                     layers=[scaled.reader.name] if scaled.reader else [],
                     remedies=scale_inputs(scaled, scale.setup),
                 )
 
     def _faults(self, scaled: ScaledInput) -> Iterator[tuple[str, Measurement]]:
+        if (misset := scaled.misset) is not None:
+            text = f"reach {misset.reached:.3g}, and '{misset.layer.name}' augments values up to "
+            yield f"{text}{misset.expected:g}", Measurement(name="range", value=misset.expected)
         if scaled.rms > self.root_mean_square and not scaled.size_is_harmless:
             text = (
                 f"reach {scaled.summary.abs_max:,.4g} (root mean square {scaled.rms:,.3g}; the "

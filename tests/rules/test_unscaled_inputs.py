@@ -145,6 +145,36 @@ def test_a_normalization_behind_the_first_layer_makes_scale_information_only():
     assert finding.severity is Severity.WARNING
 
 
+def augmented(*layers_first):
+    return chain(*layers_first, dense("dense", 25, 20, activation="relu"), dense("head", 1, 25))
+
+
+def test_augmentation_does_not_hide_raw_pixels():
+    (finding,) = found(255 * np.abs(X), augmented(layer("flip", "RandomFlip")))
+    assert "'dense' reads them" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("scale", "before", "value_range", "expected"),
+    [
+        (1, (), (0, 255), [0, 1]),
+        (255, ("Rescaling",), (0, 255), [0, 1]),
+        (255, (), (0, 1), [0, 255]),
+        (1, (), (0, 1), None),
+        (255, (), (0, 255), None),
+    ],
+)
+def test_augmentation_set_for_another_range(scale, before, value_range, expected):
+    first = [layer(f"first_{i}", kind, scale=1 / 255) for i, kind in enumerate(before)]
+    brightness = layer("brightness", "RandomBrightness", value_range=list(value_range))
+    x = scale * np.random.default_rng(0).uniform(size=(400, 20))
+    titles = {f.title: f for f in found(x, augmented(*first, brightness))}
+    finding = titles.get("Augmentation for another range of values")
+    assert (finding is not None) is (expected is not None)
+    if finding is not None:
+        assert f'"value_range": {[float(end) for end in expected]}' in finding.remedies[0].code
+
+
 def test_a_run_that_learned_anyway_makes_it_information():
     record = config_record(x=100 * X, y=Y, optimizer=ADAM)
     assert findings_of(SLUG, learned(record, 0.8))[0].severity is Severity.INFO

@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 
 from lossdoctor.evidence.data_quality import Tensor
-from lossdoctor.evidence.input_scale import ScaledInput
+from lossdoctor.evidence.input_scale import MissetRange, ScaledInput
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_scale import ScaledTarget
 from lossdoctor.finding import Remedy
+from lossdoctor.rules._remedies.architecture import change_layers
 from lossdoctor.rules._remedies.code import compile_code
 
 _ALL_BUT_FEATURES = "tuple(range(max(values.ndim - 1, 1)))"
@@ -22,10 +23,13 @@ _ADAPTED = {
     "arrays": _ADAPT.format("np.asarray(X)"),
     "dataset": _ADAPT.format("train_ds.map(lambda x, *rest: x)"),
 }
+_USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
 def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
     """Scale the data, or else let the model do it; ids want another treatment."""
+    if scaled.misset is not None:
+        return [_set_range(scaled.misset, setup)]
     remedies = [_scaled_data(scaled, setup)]
     if setup.fit.data == "dataset" and len(setup.model.inputs) == 1 and scaled.gain == 1:
         remedies = [replace(remedies[0], code=_scaled_dataset(scaled, setup))]
@@ -39,6 +43,17 @@ def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
             )
         )
     return remedies
+
+
+def _set_range(misset: MissetRange, setup: Setup) -> Remedy:
+    """Tell an augmentation the range of the values it reads."""
+    low, high = misset.low, misset.high
+    usual = next((r for r in _USUAL_RANGES if r[0] <= low and high <= r[1]), (low, high))
+    return Remedy(
+        text=f"Set '{misset.layer.name}' for the range of the values it reads: what it adds counts "
+        "in that range, which is [0, 255] unless told otherwise.",
+        code=change_layers(setup, {misset.layer.name: {"value_range": list(usual)}}),
+    )
 
 
 def _scaled_data(scaled: ScaledInput, setup: Setup) -> Remedy:
