@@ -122,7 +122,9 @@ class Undertrained(Rule):
         measurements = [self.measure(gaining, gain)]
         if short and sizes is not None:
             measurements.append(self.measure("travel", sizes.travel))
-        learned = outcome is not None and outcome.share >= MOSTLY
+        # Under weights the share of errors does not say what was learned.
+        weighted = setup is not None and (setup.fit.class_weight or setup.fit.sample_weight)
+        learned = weighted or (outcome is not None and outcome.share >= MOSTLY)
         mostly = scale.end < (LEFT if learned else NEARLY_DOWN)
         remedies = [train_longer(curve), *_faster(setup, sizes)]
         if short and sizes is not None and sizes.travel * longer(curve) / epochs < self.travel:

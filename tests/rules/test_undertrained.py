@@ -57,6 +57,14 @@ def test_a_run_that_has_learned_most_of_its_task_is_worth_knowing():
     assert finding.severity is Severity.WARNING
 
 
+def test_under_weights_the_errors_do_not_say_what_was_learned():
+    run = trained(np.linspace(1.2, 0.3, 20), error_rate=0.5)
+    for weighted, severity in ((True, Severity.INFO), (False, Severity.WARNING)):
+        fit = dataclasses.replace(run.fit, class_weight=weighted)
+        (finding,) = findings_of(SLUG, dataclasses.replace(run, fit=fit))
+        assert finding.severity is severity
+
+
 def test_a_loss_that_has_hardly_begun_to_fall_need_not_fall_as_fast():
     (finding,) = findings_of(SLUG, trained(np.linspace(0.9, 0.8, 20)))
     assert finding.measurements[0].name == "early gain"
