@@ -56,6 +56,8 @@ class ValidationBelowTraining(Rule):
     ) -> Findings:
         if len(curves.validation) < FEWEST_EPOCHS:
             raise NotApplicable("too few validated epochs")
+        if curves.train.min() < 0 or curves.validation.min() < 0:
+            raise NotApplicable("of a negative loss no share can be told")
         deficit, share = curves.late_deficit, curves.share_below
         if deficit <= self.deficit or share <= self.epochs:
             return
@@ -83,6 +85,8 @@ def _reason(curves: Generalization, trained: float | None, setup: Setup | None) 
     if trained is not None and trained <= curves.end:
         cause = f"because '{noisy}' acts in training only" if noisy else "a matter of when"
         return f"{cause}: in inference mode the training rows cost {trained:.4g} at the end"
+    if setup and setup.fit.class_weight:
+        return "as class weights count in training only"
     if noisy:
         return f"as it does where a layer like '{noisy}' acts in training only"
     if trained is not None:

@@ -36,6 +36,18 @@ def test_history_alone():
     assert "the curves alone do not tell" in finding.message
 
 
+def test_class_weights_explain_it():
+    run = trained(TRAIN, val_loss=TRAIN * 0.7)
+    fit = dataclasses.replace(run.fit, class_weight=True)
+    (finding,) = findings_of(SLUG, dataclasses.replace(run, fit=fit))
+    assert "class weights count in training only" in finding.message
+
+
+def test_of_a_negative_loss_no_share_can_be_told():
+    record = history_record(loss=TRAIN - 2, val_loss=TRAIN - 3)
+    assert "negative" in outcome_of(SLUG, record).reason
+
+
 @pytest.mark.parametrize("validation", [TRAIN * 1.2, TRAIN * 0.97, TRAIN * np.tile([0.5, 1.5], 10)])
 def test_silent_above_near_and_around_the_training_loss(validation):
     assert not findings_of(SLUG, trained(TRAIN, val_loss=validation))
