@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import operator
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -633,8 +634,8 @@ def _optimizers(model: keras.Model) -> list[Any]:
 
 def _same(tensors: Any, others: Any) -> bool:
     """Whether two nested structures hold the very same tensors."""
-    pairs = zip(keras.tree.flatten(tensors), keras.tree.flatten(others), strict=False)
-    return all(one is other for one, other in pairs)
+    flat, other = keras.tree.flatten(tensors), keras.tree.flatten(others)
+    return len(flat) == len(other) and all(map(operator.is_, flat, other))
 
 
 def _rescue(stream: DataStream, iterator: Any) -> None:
