@@ -7,10 +7,14 @@ from lossdoctor.rules.unscaled_inputs import UnscaledInputs
 def test_entry_reads_the_docstring():
     described = entry(SingleUnitSoftmax)
     assert described.slug == "single_unit_softmax"
-    assert described.summary == "A softmax over a single unit: every prediction is exactly 1."
+    assert (
+        described.summary
+        == "A softmax over a single unit, which puts out exactly 1 for every example."
+    )
     assert tuple(described.sections) == HEADINGS
     assert described.sections["What it detects."] == (
-        "A head whose softmax normalizes over an axis of size 1."
+        "A head, or a hidden layer such as attention's scores, whose softmax normalizes over an axis "
+        "of size 1."
     )
 
 

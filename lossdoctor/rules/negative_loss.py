@@ -106,13 +106,12 @@ class NegativeLoss(Rule):
             found = f"Your loss '{loss.name}' fell to {loss.end:.4g}"
             why = " while the answers became no better than a constant one", "for being wrong"
             costs = {"last loss": loss.end, "perfect predictions": loss.perfect}
-        known = {name: cost for name, cost in costs.items() if cost is not None}
         if loss.perfect is not None:
             found += f"{why[0]}, predictions equal to the targets bring it to {loss.perfect:.4g}"
         return self.finding(
             f"{found}: it rewards predictions {why[1]}.",
             title=title,
-            measurements=[Measurement(name=name, value=cost) for name, cost in known.items()],
+            measurements=[Measurement(name=n, value=c) for n, c in costs.items() if c is not None],
             remedies=[
                 Remedy(
                     text=f"Let '{loss.name}' grow with every distance from the target: squared or "

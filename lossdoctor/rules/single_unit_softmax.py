@@ -16,7 +16,7 @@ from lossdoctor.rules._rule import Findings, Rule
 
 @dataclass(frozen=True, kw_only=True)
 class SingleUnitSoftmax(Rule):
-    """A softmax over a single unit: every prediction is exactly 1.
+    """A softmax over a single unit, which puts out exactly 1 for every example.
 
     **What it detects.** A head, or a hidden layer such as attention's scores, whose softmax
     normalizes over an axis of size 1.

@@ -23,6 +23,8 @@ MOSTLY, LEFT = 0.75, 0.6
 NEARLY_DOWN = 0.3
 SHORTFALL = 0.25
 HARDLY_MOVED = 0.12
+A_FEW_STEPS = 30
+"""However large they were: a run of a few dozen steps has only shown where the gradient points."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,8 @@ class Undertrained(Rule):
         high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)
         behind = simple and outcome and simple.signal - outcome.share > SHORTFALL
         still = sizes is not None and sizes.travel < HARDLY_MOVED
-        short = cut_short and (high or (behind and still))
+        begun = curve.total_steps is not None and curve.total_steps < A_FEW_STEPS
+        short = (begun and high) or (cut_short and (high or (behind and still)))
         gaining = "gain" if scale.end < HARDLY_TRAINED else "early_gain"
         if not short and not (curve.tail.falls(SIGNIFICANCE) and gain > getattr(self, gaining)):
             return

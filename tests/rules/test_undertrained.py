@@ -29,6 +29,11 @@ def test_fires_after_too_few_steps_to_have_learned_anything():
     assert finding.remedies[0].code == "epochs = 125"
 
 
+@pytest.mark.parametrize(("steps", "fires"), [(7, True), (40, False)])
+def test_a_few_steps_are_too_few_however_large(steps, fires):
+    assert bool(findings_of(SLUG, trained([0.8], steps_per_epoch=steps, ratio=0.3))) is fires
+
+
 def test_a_higher_rate_comes_first_where_more_epochs_would_not_do_either():
     slow = trained(np.full(500, 1.0), steps_per_epoch=1, ratio=1e-4, learning_rate=1e-3)
     (finding,) = findings_of(SLUG, slow)
