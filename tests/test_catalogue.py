@@ -12,12 +12,9 @@ def test_entry_reads_the_docstring():
         == "A softmax over a single unit, which puts out exactly 1 for every example."
     )
     assert tuple(described.sections) == HEADINGS
-    assert (
-        described.sections["What it detects."].split()
-        == (
-            "A head, or a hidden layer such as attention's scores, whose softmax normalizes over an axis "
-            "of size 1."
-        ).split()
+    assert " ".join(described.sections["What it detects."].split()) == (
+        "A head, or a hidden layer such as attention's scores, whose softmax normalizes over an "
+        "axis of size 1."
     )
 
 
