@@ -268,6 +268,27 @@ class Squashes(AsDocumented):
         return tf.tanh(self(x, training=True))
 
 
+class TrainsTheHead(AsDocumented):
+    def train_step(self, data):
+        trained = self.layers[-1].trainable_variables
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        self.optimizer.apply(tape.gradient(loss, trained), trained)
+        self._loss_tracker.update_state(loss)
+        return {"loss": self._loss_tracker.result()}
+
+
+def test_layers_that_the_step_leaves_out_are_named():
+    keras.utils.set_random_seed(0)
+    model = stacked(TrainsTheHead)
+    model.compile(keras.optimizers.Adam(0.003), "mse")
+    finding = fitted(model, X, np.sin(3 * Y)).report.findings[0]
+    assert finding.rule == "frozen_model"
+    assert finding.layers == (model.layers[0].name,)
+    assert "87% of the trainable parameters" in finding.message
+
+
 class Forgets(AsDocumented):
     def update(self, metric, loss, y, prediction):
         if metric.name != "loss":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,7 @@ class ScaledInput:
         size_is_harmless: Only linear outputs read it, with steps that do not grow with it: larger
             inputs then only want smaller weights.
         misset: An augmentation on its way that is set for another range of values.
+        unadapted: A `Normalization` on its way that still passes on what it reads.
     """
 
     index: int
@@ -94,6 +95,7 @@ class ScaledInput:
     absorbed: bool
     size_is_harmless: bool
     misset: MissetRange | None = None
+    unadapted: LayerRecord | None = None
 
     @property
     def largest_name(self) -> str:
@@ -166,7 +168,8 @@ def _scaled(
     pretrained: bool,
     random: frozenset[str],
 ) -> ScaledInput:
-    gain, shift, readers, misset = _first_readers(architecture, setup.model.inputs[index], summary)
+    way = _first_readers(architecture, setup.model.inputs[index], summary)
+    gain, shift, readers = way.gain, way.shift, way.readers
     layers = [architecture.layers[reader] for reader in readers]
     mean, std, scale = _feature_scales(summary, gain, shift)
     largest = int(np.argmax(scale))
@@ -192,17 +195,26 @@ def _scaled(
         curvature_step=curvature_step,
         absorbed=bool(readers) and all(architecture.normalized_behind(r) for r in readers),
         size_is_harmless=curvature_step is None and heads.issuperset(readers),
-        misset=misset,
+        misset=way.misset,
+        unadapted=way.unadapted,
     )
 
 
-def _first_readers(
-    architecture: Architecture, source: int, summary: TensorSummary
-) -> tuple[float, float, tuple[int, ...], MissetRange | None]:
-    """Follow the input through plain `Rescaling` layers: (gain, shift, what it meets then, and
-    which augmentation on its way is set for other values)."""
+class _Way(NamedTuple):
+    """What plain `Rescaling` layers make of an input, what it meets behind them, and on its way:
+    augmentation set for other values, a `Normalization` that was never adapted."""
+
+    gain: float
+    shift: float
+    readers: tuple[int, ...]
+    misset: MissetRange | None
+    unadapted: LayerRecord | None
+
+
+def _first_readers(architecture: Architecture, source: int, summary: TensorSummary) -> _Way:
     gain, shift = 1.0, 0.0
     misset: MissetRange | None = None
+    unadapted: LayerRecord | None = None
     while True:
         low, high = sorted((gain * summary.min + shift, gain * summary.max + shift))
         for layer in architecture.augmented_by_range(source):
@@ -211,12 +223,21 @@ def _first_readers(
             misset = found if misset is None and found.times > _MISSET else misset
         readers = architecture.met_first(source)
         met = architecture.layers[readers[0]] if len(readers) == 1 else None
+        if met is not None and _is_unadapted(met):
+            unadapted, source = met, readers[0]
+            continue
         if met is None or met.class_name != "Rescaling" or met.custom:
-            return gain, shift, readers, misset
+            return _Way(gain, shift, readers, misset, unadapted)
         scale, offset = met.config.get("scale"), met.config.get("offset", 0.0)
         if not isinstance(scale, (int, float)) or not isinstance(offset, (int, float)):
-            return gain, shift, readers, misset
+            return _Way(gain, shift, readers, misset, unadapted)
         gain, shift, source = gain * scale, shift * scale + offset, readers[0]
+
+
+def _is_unadapted(layer: LayerRecord) -> bool:
+    start = {"mean": 0.0, "variance": 1.0}
+    seen = {w.name: w.mean for w in layer.weights if w.name in start and w.std == 0}
+    return layer.class_name == "Normalization" and not layer.custom and seen == start
 
 
 def _exempt(

@@ -35,9 +35,13 @@ class BatchStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """Every batch normalization of the model, and the batch size."""
+    """Every batch normalization of the model, and the batch size.
+
+    `alone` are the layers that normalize each example over a single value, which leaves 0.
+    """
 
     layers: tuple[BatchStatistics, ...]
+    alone: tuple[LayerRecord, ...]
     batch_size: int
     rows: int
     setup: Setup
@@ -50,10 +54,11 @@ class Normalization:
             for layer in setup.model.layers
             if layer.class_name == "BatchNormalization" and layer.trainable
         ]
-        if not found:
+        alone = tuple(layer for layer in setup.model.layers if _normalizes_one(layer))
+        if not found and not alone:
             raise NotApplicable("the model has no batch normalization that learns")
-        size = (record.train.batch_size if record.train else None) or setup.fit.batch_size
-        if size is None:
+        size = (record.train.batch_size if record.train else None) or setup.fit.batch_size or 0
+        if found and not size:
             raise NotRecorded("the batch size: pass batch_size= to check_config")
         steps = planned_steps(record)
         return cls(
@@ -65,10 +70,19 @@ class Normalization:
                 )
                 for layer in found
             ),
+            alone=alone,
             batch_size=size,
             rows=record.train.rows if record.train else 0,
             setup=setup,
         )
+
+
+def _normalizes_one(layer: LayerRecord) -> bool:
+    axes = layer.config.get("axis", -1)
+    shape = layer.input_shape or layer.output_shape
+    if layer.class_name != "LayerNormalization" or layer.custom or not shape:
+        return False
+    return all(shape[axis] == 1 for axis in (axes if isinstance(axes, list) else [axes]))
 
 
 def _positions(layer: LayerRecord) -> int:

@@ -280,7 +280,7 @@ def errors_kind(record: RunRecord) -> Literal["pooled_", ""]:
 def excess_over_validation(probes: dict[str, float], kind: str = "") -> tuple[float | None, float]:
     """By how much more unseen training labels are mistaken than validation labels, None without
     these, and the standard error of that."""
-    if f"{kind}validation_error" not in probes:
+    if f"{kind}validation_error" not in probes or "signal_rows" not in probes:
         return None, 0.0
     inside, outside = probes[f"{kind}fold_error"], probes[f"{kind}validation_error"]
     errors = (

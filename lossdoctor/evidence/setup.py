@@ -51,6 +51,14 @@ class Setup:
             and self.model.own_loss is None
         )
 
+    @property
+    def augments(self) -> bool:
+        """Whether some layer changes the inputs at random while the model trains."""
+        return any(
+            layer.class_name.startswith(("Random", "RandAug", "AugMix")) and not layer.custom
+            for layer in self.model.layers
+        )
+
     def sides(self, data: str) -> list[str]:
         """The names of the user's arrays: `["X", "X_val"]` for "X", only `["X"]` where
         `validation_split` takes the validation rows from it."""

@@ -164,7 +164,7 @@ def _pooled_errors(
     rows = len(sides[0][0])
     table, target = _usable(features[:rows], target[:PROBED_ROWS])
     classes = _classes(target)
-    if classes is None or len(table) < _FEWEST_ROWS:
+    if classes is None or len(table) < _FEWEST_ROWS or not (table.std(axis=0) > 0).any():
         return {}
     given = [wanted if wanted is None else wanted[:PROBED_ROWS] for wanted in validation_targets]
     validation = _validation(features[rows:], given, target)

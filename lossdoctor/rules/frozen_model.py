@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.evidence import NotApplicable
 from lossdoctor.evidence.initialization import Initialization
+from lossdoctor.evidence.left_out import LeftOut
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.training_outcome import TrainingOutcome
 from lossdoctor.finding import Measurement, Remedy, Severity, Stage
@@ -17,7 +18,8 @@ class FrozenModel(Rule):
     """Weights that should learn are not trainable.
 
     **What it detects.** A model without trainable weights, or one in which layers are frozen at 0,
-    or at their random start.
+    or at their random start; layers that a `train_step` leaves out when it trains on the compiled
+    loss.
 
     **Why it matters.** Frozen weights never move. Freezing makes sense for layers that have
     learned something before; a random layer that is frozen hands random features on, and the
@@ -29,7 +31,9 @@ class FrozenModel(Rule):
     **How to fix it.** Set `trainable = True` and compile again.
 
     **When it is wrong.** Random features that are meant (extreme learning machines, reservoirs)
-    look the same. A pretrained body does not: its weights are no draw of any initializer.
+    look the same. A pretrained body does not: its weights are no draw of any initializer. What
+    frozen parts are for where the model computes its own loss (a target network, a teacher) nobody
+    else knows, so that is INFO.
 
     **References.** Keras documentation, Transfer learning and fine-tuning.
     """
@@ -47,7 +51,11 @@ class FrozenModel(Rule):
     )
 
     def check(
-        self, setup: Setup, initial: Initialization | None, outcome: TrainingOutcome | None
+        self,
+        setup: Setup,
+        initial: Initialization | None,
+        outcome: TrainingOutcome | None,
+        left: LeftOut | None,
     ) -> Findings:
         model = setup.model
         if not model.parameters:
@@ -87,6 +95,17 @@ class FrozenModel(Rule):
                     )
                 ],
             )
+        if left is not None:
+            pretrained = initial is not None and initial.pretrained
+            yield self.finding(
+                f"The run's train_step gives the optimizer no gradients of {listed(left.layers)} "
+                f"({left.share:.0%} of the trainable parameters), so they stay as they were.",
+                title="Weights that the train_step leaves out",
+                severity=Severity.INFO if learned or pretrained else Severity.WARNING,
+                measurements=[Measurement(name="share left out", value=left.share)],
+                layers=left.layers,
+                remedies=[Remedy(text=_TRAIN_ALL, code=_TRAIN_ALL_CODE)],
+            )
         frozen = initial.frozen_at_random if initial else ()
         random = [kernel.layer.name for kernel in frozen]
         if random:
@@ -95,7 +114,7 @@ class FrozenModel(Rule):
                 f"{'their' if len(random) > 1 else 'its'} random start; only "
                 f"{model.trainable_parameters:,} of {model.parameters:,} parameters can learn"
                 + (f", which was enough: {outcome.sentence}." if learned and outcome else "."),
-                severity=Severity.INFO if learned else Severity.WARNING,
+                severity=Severity.INFO if learned or model.own_loss else Severity.WARNING,
                 measurements=[
                     Measurement(
                         name="frozen random layers",
@@ -116,3 +135,14 @@ def _unfreeze(setup: Setup) -> Remedy:
         "compiles, so setting it alone changes nothing.",
         code=unfreeze(setup),
     )
+
+
+_TRAIN_ALL = (
+    "Take the gradients of all trainable weights and give them to the optimizer; what is to stay "
+    "as it is, freeze by `trainable = False`."
+)
+_TRAIN_ALL_CODE = """\
+# in train_step
+gradients = tape.gradient(loss, self.trainable_variables)
+self.optimizer.apply(gradients, self.trainable_variables)
+"""

@@ -13,10 +13,10 @@ _USUAL_BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SmallBatchNormalization(Rule):
-    """Batch normalization over too few values.
+    """Normalization over too few values.
 
     **What it detects.** `BatchNormalization` whose mean and variance rest on a handful of values,
-    or whose moving statistics cannot settle within the run.
+    or whose moving statistics cannot settle within the run; `LayerNormalization` of one value.
 
     **Why it matters.** In training each batch is normalized by its own statistics. Over n values
     the standard deviation is off by 1/√(2n): the same example gets another answer in every batch.
@@ -39,17 +39,9 @@ class SmallBatchNormalization(Rule):
     severity = Severity.WARNING
     stage = Stage.ARCHITECTURE
     explains = frozenset(
-        {
-            "constant_predictions",
-            "high_learning_rate",
-            "loss_plateau",
-            "noisy_gradients",
-            "oscillating_loss",
-            "overconfidence",
-            "overfitting",
-            "train_inference_gap",
-            "underfitting",
-        }
+        {"constant_predictions", "dead_units", "high_learning_rate", "loss_plateau"}
+        | {"noisy_gradients", "oscillating_loss", "overconfidence", "overfitting"}
+        | {"train_inference_gap", "underfitting"}
     )
 
     values: float = threshold(
@@ -72,6 +64,15 @@ class SmallBatchNormalization(Rule):
     )
 
     def check(self, normalization: Normalization, outcome: TrainingOutcome | None) -> Findings:
+        if alone := [layer.name for layer in normalization.alone]:
+            yield self.finding(
+                f"{listed(alone)}: less its own mean a single value is 0, for every example.",
+                title="Normalization of a single value",
+                severity=Severity.ERROR,
+                measurements=[self.measure("values", 1)],
+                layers=alone,
+                remedies=[Remedy(text="Leave it out; scale the inputs as data instead.")],
+            )
         learned = outcome is not None and outcome.share >= self.learned
         few = [found for found in normalization.layers if found.values < self.values]
         if few:

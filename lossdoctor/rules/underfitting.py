@@ -116,10 +116,17 @@ class Underfitting(Rule):
             ],
             remedies=[
                 *([_CONNECT] if unread else []),
+                *([_WITHOUT_AUGMENTATION] if setup.augments else []),
                 *larger_model(setup),
                 *([_LOOK_AT_AXES] if simple.of_errors else []),
             ],
         )
+
+
+_WITHOUT_AUGMENTATION = Remedy(
+    text="Train once without the augmentation: what it turns, mirrors or shifts may change the "
+    "answer (an arrow, a digit) or drown it."
+)
 
 
 def _what_can_be(simple: SimpleModels) -> str:

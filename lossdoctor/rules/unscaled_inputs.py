@@ -96,6 +96,7 @@ class UnscaledInputs(Rule):
                 text = " and ".join(sentence for sentence, _ in faults)
                 severity, sentence = self._severity(scaled, faults, outcome)
                 where = f" where '{scaled.reader.name}' reads them" if scaled.reader else ""
+                where += "; a normalization was never adapted" if scaled.unadapted else ""
                 yield self.finding(
                     f"The inputs {text}{where}.{sentence}",
                     severity=severity,

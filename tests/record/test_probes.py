@@ -133,6 +133,12 @@ def test_only_numbers_are_probed():
     assert probe_data([np.array(["a"] * 100)], [np.arange(100) % 2]) == {}
 
 
+def test_images_that_are_all_alike_tell_nothing():
+    images, labels = np.zeros((200, 8, 8, 1)), np.arange(200) % 2
+    found = probe_data([images], [labels], validation_inputs=[images], validation_targets=[labels])
+    assert not {name for name in found if name.startswith(("pooled", "flat", "signal"))}
+
+
 def test_too_little_data_constant_inputs_and_nan_rows():
     x = RANDOM.normal(size=(100, 3))
     assert probe_data([x[:59]], [x[:59, 0]]).keys() == {"linear_fit"}

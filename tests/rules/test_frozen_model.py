@@ -32,6 +32,13 @@ def test_a_body_frozen_at_its_random_start():
     assert "'a' is frozen at its random start" in finding.message
 
 
+def test_what_is_frozen_beside_a_loss_of_ones_own_may_be_meant():
+    run = record(frozen("target", 25, 20), dense("head", 1, 25))
+    model = dataclasses.replace(run.model, custom_train_step=True)
+    (finding,) = findings_of(SLUG, dataclasses.replace(run, model=model))
+    assert finding.severity is Severity.INFO
+
+
 def test_silent_on_a_trainable_model_and_on_a_pretrained_body():
     assert findings_of(SLUG, config_record(y=Y)) == ()
     assert findings_of(SLUG, record(frozen("a", 25, 20, std=0.6), dense("head", 1, 25))) == ()

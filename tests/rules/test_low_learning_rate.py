@@ -37,7 +37,7 @@ def test_adadelta_is_given_the_rate_it_was_made_for():
     adadelta = OptimizerRecord(class_name="Adadelta", learning_rate=0.001)
     record = trained(CREEPING, ratio=1e-5, learning_rate=0.001, optimizer=adadelta)
     (finding,) = findings_of(SLUG, record)
-    assert finding.remedies[0].code == "model.optimizer.learning_rate = 1"
+    assert finding.remedies[0].code == "model.optimizer.learning_rate = 1.0"
 
 
 def test_fires_on_a_loss_too_slow_to_be_seen_falling():

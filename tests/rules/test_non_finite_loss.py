@@ -60,7 +60,7 @@ def test_first_remedy_follows_the_source():
     custom = with_origin("loss")
     custom = dataclasses.replace(custom, losses=(LossRecord(name="mine", custom=True),))
     remedy = findings_of(SLUG, custom)[0].remedies[0]
-    assert "away from zero" in remedy.text
+    assert "above zero" in remedy.text
     assert 'loss="mean_squared_error"' in remedy.code
 
 

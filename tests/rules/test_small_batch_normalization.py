@@ -32,6 +32,17 @@ def record(batch_size, *, shape=(None, 25), momentum=0.99, epochs=100, rows=200,
     return dataclasses.replace(base, train=dataclasses.replace(base.train, batch_size=batch_size))
 
 
+def test_a_single_value_less_its_own_mean_is_zero():
+    for width, count in ((1, 1), (5, 0)):
+        shape = (None, 24, width)
+        alone = layer("alone", "LayerNormalization", axis=[-1])
+        alone = dataclasses.replace(alone, input_shape=shape, output_shape=shape)
+        model = chain(alone, dense("a", 25, width, activation="relu"), dense("head", 1, 25))
+        findings = findings_of(SLUG, config_record(model=model, y=Y))
+        assert len(findings) == count
+        assert all(f.severity is Severity.ERROR and f.layers == ("alone",) for f in findings)
+
+
 def test_larger_batches_mean_fewer_steps_for_the_moving_statistics():
     (finding,) = findings_of(SLUG, record(2, epochs=10))
     assert '"bn": {"momentum": 0.9}' in finding.remedies[0].code

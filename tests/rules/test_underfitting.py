@@ -28,6 +28,14 @@ def test_fires_below_what_simple_models_reach():
     assert "dense_1" not in finding.remedies[0].code, "the head keeps its width"
 
 
+def test_augmentation_is_asked_first():
+    record = fitted(0.4, 0.8)
+    flip = LayerRecord(name="flip", class_name="RandomFlip")
+    model = dataclasses.replace(record.model, layers=(*record.model.layers, flip))
+    (finding,) = findings_of(SLUG, dataclasses.replace(record, model=model))
+    assert "without the augmentation" in finding.remedies[0].text
+
+
 @pytest.mark.parametrize(
     "record",
     [

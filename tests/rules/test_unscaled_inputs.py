@@ -145,6 +145,19 @@ def test_a_normalization_behind_the_first_layer_makes_scale_information_only():
     assert finding.severity is Severity.WARNING
 
 
+@pytest.mark.parametrize(("mean", "fires"), [(0.0, True), (3.0, False)])
+def test_a_normalization_that_never_adapted_is_named(mean, fires):
+    normalization = weighted(layer("normalization", "Normalization"), 20, name="mean", std=0.0)
+    normalization = weighted(normalization, 20, name="variance", std=0.0)
+    start = {"mean": mean, "variance": 1.0}
+    weights = tuple(dataclasses.replace(w, mean=start[w.name]) for w in normalization.weights)
+    found_ = found(1000 * X, augmented(dataclasses.replace(normalization, weights=weights)))
+    assert bool(found_) is fires
+    if fires:
+        assert "never adapted" in found_[0].message
+        assert ".adapt(np.asarray(X))" in found_[0].remedies[0].code
+
+
 def augmented(*layers_first):
     return chain(*layers_first, dense("dense", 25, 20, activation="relu"), dense("head", 1, 25))
 

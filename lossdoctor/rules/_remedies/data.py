@@ -10,8 +10,9 @@ from lossdoctor.evidence.input_scale import MissetRange, ScaledInput
 from lossdoctor.evidence.setup import Setup
 from lossdoctor.evidence.target_scale import ScaledTarget
 from lossdoctor.finding import Remedy
+from lossdoctor.record.run import LayerRecord
 from lossdoctor.rules._remedies.architecture import change_layers
-from lossdoctor.rules._remedies.code import compile_code
+from lossdoctor.rules._remedies.code import compile_code, layer_code
 
 _ALL_BUT_FEATURES = "tuple(range(max(values.ndim - 1, 1)))"
 _SKEWED = 2.0
@@ -30,6 +31,8 @@ def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
     """Scale the data, or else let the model do it; ids want another treatment."""
     if scaled.misset is not None:
         return [_set_range(scaled.misset, setup)]
+    if scaled.unadapted is not None:
+        return [_adapt(scaled.unadapted, setup)]
     remedies = [_scaled_data(scaled, setup)]
     if setup.fit.data == "dataset" and len(setup.model.inputs) == 1 and scaled.gain == 1:
         remedies = [replace(remedies[0], code=_scaled_dataset(scaled, setup))]
@@ -43,6 +46,16 @@ def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
             )
         )
     return remedies
+
+
+def _adapt(layer: LayerRecord, setup: Setup) -> Remedy:
+    """Let the model's own `Normalization` see the training rows."""
+    data = "train_ds.map(lambda x, *rest: x)" if setup.fit.data == "dataset" else "np.asarray(X)"
+    return Remedy(
+        text=f"Let '{layer.name}' see the training rows before the model is compiled: until it has "
+        "adapted, its mean is 0, its variance 1, and it passes on what it reads.",
+        code=f"{layer_code(setup, layer.name)}.adapt({data})\n{compile_code(setup)}",
+    )
 
 
 def _set_range(misset: MissetRange, setup: Setup) -> Remedy:

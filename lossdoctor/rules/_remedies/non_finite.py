@@ -44,10 +44,13 @@ def _guard_layer(layer: str) -> Remedy:
 def _guard_custom_loss(outputs: OutputHeads) -> Remedy:
     targets = outputs.heads[0].targets
     continuous = len(outputs.heads) == 1 and targets is not None and not targets.integral
+    if targets is not None:
+        continuous &= outputs.heads[0].units == (targets.shape[-1] if targets.shape else 1)
     return Remedy(
-        text="The updates were small, and the loss is one of your own: keep the arguments of its "
-        "logarithms, roots and quotients away from zero, as in keras.ops.log(keras.ops.maximum(x, "
-        "1e-7)). A run with a built-in loss shows whether it is the culprit.",
+        text="The updates were small, and the loss is one of your own: keep what its logarithms, "
+        "roots and quotients read above zero wherever it stands, by keras.ops.softplus(x) + 1e-3 "
+        "if the model predicts it (a spread, a rate), else by keras.ops.maximum(x, 1e-7). A run "
+        "with a built-in loss shows whether it is the culprit.",
         code=compile_code(outputs.setup, loss="mean_squared_error") if continuous else "",
     )
 

@@ -23,7 +23,7 @@ def set_rate(setup: Setup, rate: float) -> str:
     """Code that gives the model another learning rate and changes nothing else."""
     if setup.optimizer is not None and setup.optimizer.schedule:
         return compile_code(setup, learning_rate=rate)
-    return f"model.optimizer.learning_rate = {rate:g}"
+    return f"model.optimizer.learning_rate = {float(f'{rate:g}')}"
 
 
 def lower_rate(setup: Setup, proposed: ProposedRate, present: float) -> Remedy:
