@@ -29,13 +29,13 @@ class LeftOut:
         if record.variables is None:
             raise NotRecorded.of(record, "gradient norms", "run with LossDoctor()")
         given = set(record.variables.paths)
-        trained = sum(int(size) for size in record.variables.sizes)
-        left = {
+        trained = sum(record.variables.sizes)
+        left = [
             layer.name
             for layer in model.layers
             if any(weight.trainable and weight.path not in given for weight in layer.weights)
-        }
+        ]
         if not left:
             raise NotApplicable("the run's train_step trains every trainable weight")
         share = 1 - trained / max(1, model.trainable_parameters)
-        return cls(layers=tuple(sorted(left)), share=share)
+        return cls(layers=tuple(dict.fromkeys(left)), share=share)
