@@ -227,31 +227,24 @@ class Architecture:
     def met_first(self, index: int) -> tuple[int, ...]:
         """The first layers on the way from layer `index` that do more than reshape, drop or
         augment."""
-        found: list[int] = []
-        seen = {index}
-        pending = list(self.readers[index])
-        while pending:
-            reader = pending.pop(0)
-            if reader in seen:
-                continue
-            seen.add(reader)
-            layer = self.layers[reader]
-            if not layer.custom and layer.class_name in _PASSED:
-                pending += self.readers[reader]
-            else:
-                found.append(reader)
-        return tuple(found)
+        return tuple(reader for reader in self._reached(index) if not self._passes(reader))
 
     def augmented_by_range(self, index: int) -> tuple[LayerRecord, ...]:
-        """The augmentation that reads what layer `index` puts out, set for a range of values."""
-        found: list[LayerRecord] = []
-        pending = list(self.readers[index])
-        for reader in pending:
-            layer = self.layers[reader]
-            if not layer.custom and layer.class_name in _PASSED:
-                found += [layer] if layer.class_name in BY_RANGE else []
-                pending += [r for r in self.readers[reader] if r not in pending]
-        return tuple(found)
+        """The augmentation in front of those layers that is set for a range of values."""
+        passed = (self.layers[reader] for reader in self._reached(index) if self._passes(reader))
+        return tuple(layer for layer in passed if layer.class_name in BY_RANGE)
+
+    def _reached(self, index: int) -> list[int]:
+        """The readers of layer `index`, and of those among them that pass on what they read."""
+        reached = [index]
+        for layer in reached:
+            if layer == index or self._passes(layer):
+                reached += [r for r in dict.fromkeys(self.readers[layer]) if r not in reached]
+        return reached[1:]
+
+    def _passes(self, index: int) -> bool:
+        layer = self.layers[index]
+        return not layer.custom and layer.class_name in _PASSED
 
     def normalized_behind(self, index: int) -> bool:
         """Whether the scale of layer `index`'s output is divided out on every way to the heads.

@@ -137,12 +137,12 @@ class LossScale:
         return "a constant prediction's loss" if self.from_baseline else "the first loss"
 
 
-def gain_ahead(curve: LossCurve, scale: Baseline | LossScale) -> float:
-    """What half as many epochs again would gain at the last slope, on `scale`. A straight line
-    overshoots the floor; a loss that decays at its slope nears it."""
-    linear = curve.gain_ahead / (scale.scale if isinstance(scale, Baseline) else scale.value)
-    decaying = -math.expm1(-max(linear, 0.0) / scale.end) if scale.end > 0 else 0.0
-    return min(linear, scale.end * max(0.5, decaying))
+def gain_ahead(curve: LossCurve, scale: float, remaining: float) -> float:
+    """What half as many epochs again would gain at the last slope, as a share of `scale`. A
+    straight line overshoots the floor; a loss that decays at its slope nears it."""
+    linear = curve.gain_ahead / scale
+    decaying = -math.expm1(-max(linear, 0.0) / remaining) if remaining > 0 else 0.0
+    return min(linear, remaining * max(0.5, decaying))
 
 
 def _weighted(record: RunRecord, values: list[float | None]) -> float:

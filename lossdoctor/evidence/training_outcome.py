@@ -64,7 +64,7 @@ class TrainingOutcome:
             share=share,
             measured_by=measured_by,
             dearer_than_constant=baseline.position(curve.end) > 1,
-            falling=falls and gain_ahead(curve, baseline) > _GAIN,
+            falling=falls and gain_ahead(curve, baseline.scale, baseline.end) > _GAIN,
         )
 
     @property

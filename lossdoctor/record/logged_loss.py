@@ -54,8 +54,12 @@ class LoggedLoss:
     def of(self, logs: Any) -> Any | None:
         """The loss of the batch of the step that returned `logs`, a scalar; None where not told."""
         value = self.value(logs)
-        loss = None if value is None else tf.convert_to_tensor(value)
-        return tf.reduce_mean(loss) if loss is not None and loss.dtype.is_floating else None
+        if value is None:
+            return None
+        loss = tf.convert_to_tensor(value)
+        if self._logged(logs)[1] is not None:
+            loss = tf.reduce_mean(loss)
+        return loss if loss.shape.rank == 0 and loss.dtype.is_floating else None
 
     def value(self, logs: Any) -> Any | None:
         """What the step logs as its loss, or gives the metric whose result that is."""

@@ -103,7 +103,7 @@ class Undertrained(Rule):
             return
         if validation is not None and validation.since_best.rises(SIGNIFICANCE):
             return
-        gain = gain_ahead(curve, scale)
+        gain = gain_ahead(curve, scale.value, scale.end)
         cut_short = sizes is not None and sizes.cut_short(scale.value, self.travel)
         # A longer run shows by its trend whether the loss was still on its way down.
         high = scale.end > (UNTRAINED if curve.shows_trend else HALF_TRAINED)

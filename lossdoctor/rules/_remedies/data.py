@@ -20,10 +20,6 @@ _FEW_ROWS = 0.05
 _FINE = 0.03, 10.0
 _BACK = "# predictions in the target's own unit: model.predict(X) * y_std + y_mean"
 _ADAPT = "normalization = keras.layers.Normalization()\nnormalization.adapt({})\n"
-_ADAPTED = {
-    "arrays": _ADAPT.format("np.asarray(X)"),
-    "dataset": _ADAPT.format("train_ds.map(lambda x, *rest: x)"),
-}
 _USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
@@ -50,12 +46,17 @@ def scale_inputs(scaled: ScaledInput, setup: Setup) -> list[Remedy]:
 
 def _adapt(layer: LayerRecord, setup: Setup) -> Remedy:
     """Let the model's own `Normalization` see the training rows."""
-    data = "train_ds.map(lambda x, *rest: x)" if setup.fit.data == "dataset" else "np.asarray(X)"
     return Remedy(
         text=f"Let '{layer.name}' see the training rows before the model is compiled: until it has "
         "adapted, its mean is 0, its variance 1, and it passes on what it reads.",
-        code=f"{layer_code(setup, layer.name)}.adapt({data})\n{compile_code(setup)}",
+        code=f"{layer_code(setup, layer.name)}.adapt({_training_rows(setup)})\n"
+        + compile_code(setup),
     )
+
+
+def _training_rows(setup: Setup) -> str:
+    """What a `Normalization` adapts to."""
+    return "train_ds.map(lambda x, *rest: x)" if setup.fit.data == "dataset" else "np.asarray(X)"
 
 
 def _set_range(misset: MissetRange, setup: Setup) -> Remedy:
@@ -121,7 +122,9 @@ def _apply(scaled: ScaledInput, setup: Setup, prepare: str, transform: str) -> s
 def _scaled_dataset(scaled: ScaledInput, setup: Setup) -> str:
     if scaled.looks_like_pixels:
         return _mapped(setup, "x, *rest", '(tf.cast(x, "float32") / 255, *rest)')
-    return _ADAPTED["dataset"] + _mapped(setup, "x, *rest", "(normalization(x), *rest)")
+    return _ADAPT.format(_training_rows(setup)) + _mapped(
+        setup, "x, *rest", "(normalization(x), *rest)"
+    )
 
 
 def _mapped(setup: Setup, given: str, result: str) -> str:
@@ -135,7 +138,7 @@ def _scaled_in_model(scaled: ScaledInput, setup: Setup) -> Remedy:
     if scaled.looks_like_pixels:
         layer, prepare, text = "keras.layers.Rescaling(1 / 255)", "", "a Rescaling layer."
     else:
-        layer, prepare = "normalization", _ADAPTED.get(setup.fit.data, _ADAPTED["arrays"])
+        layer, prepare = "normalization", _ADAPT.format(_training_rows(setup))
         text = "a Normalization layer that has seen the training inputs."
     return Remedy(
         text=f"Or let the model do it, so that saved models accept raw data: {text}",
